@@ -1,0 +1,1 @@
+//! Every setting of the agent with unit, default and bound.

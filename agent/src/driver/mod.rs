@@ -1,0 +1,1 @@
+//! The loop around the agent's step function.

@@ -1,0 +1,1 @@
+//! The agent's keys and how it gets its credentials.

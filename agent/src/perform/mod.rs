@@ -1,0 +1,1 @@
+//! One function per effect of the agent.

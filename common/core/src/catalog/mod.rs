@@ -1,0 +1,1 @@
+//! Applications as they are declared in Git.

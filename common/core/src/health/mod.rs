@@ -1,0 +1,1 @@
+//! Objects judged: Healthy, Progressing, Degraded, Suspended, Missing, Unknown.

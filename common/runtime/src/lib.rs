@@ -1,0 +1,9 @@
+//! What both processes need around their loops.
+
+pub mod backoff;
+pub mod config;
+pub mod nats;
+pub mod shutdown;
+pub mod supervise;
+pub mod telemetry;
+pub mod tls;

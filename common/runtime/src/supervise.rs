@@ -1,0 +1,1 @@
+//! Tasks whose early end is noticed.

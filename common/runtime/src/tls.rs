@@ -1,0 +1,1 @@
+//! TLS settings and certificates that reload.

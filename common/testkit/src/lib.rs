@@ -1,0 +1,3 @@
+//! Parts for tests and the demo.
+
+pub mod apiserver;

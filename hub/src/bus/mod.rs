@@ -1,0 +1,1 @@
+//! Desired state out, events in.

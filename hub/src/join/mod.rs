@@ -1,0 +1,1 @@
+//! How a cluster joins and renews its credentials.

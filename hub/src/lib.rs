@@ -1,0 +1,15 @@
+//! The hub: follows Git, renders, plans, signs desired state, and keeps the log.
+
+pub mod api;
+pub mod bus;
+pub mod config;
+pub mod driver;
+pub mod git;
+pub mod join;
+pub mod log;
+pub mod metrics;
+pub mod nats;
+pub mod perform;
+pub mod render;
+pub mod run;
+pub mod tls;

@@ -1,0 +1,1 @@
+//! The NATS server's identities and its process.

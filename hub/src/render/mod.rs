@@ -1,0 +1,1 @@
+//! Trees at a commit become objects.

@@ -1,0 +1,1 @@
+//! A bundle as bytes: its objects, compressed.

@@ -1,0 +1,6 @@
+//! Everything that leaves a process: stored events, desired state, receipts, the API.
+
+pub mod bundle;
+pub mod seal;
+pub mod sign;
+pub mod subject;

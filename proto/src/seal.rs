@@ -1,0 +1,1 @@
+//! Sealing bundles and indexes.

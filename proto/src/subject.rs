@@ -1,0 +1,1 @@
+//! NATS subject and stream names, built and parsed here only.
