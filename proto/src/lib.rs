@@ -1,6 +1,8 @@
 //! Everything that leaves a process: stored events, desired state, receipts, the API.
 
+pub mod api;
 pub mod bundle;
 pub mod seal;
 pub mod sign;
 pub mod subject;
+pub mod v1;
