@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod bundle;
+pub mod join;
 pub mod seal;
 pub mod sign;
 pub mod subject;
