@@ -1,0 +1,29 @@
+# The commands people type. Each is one line that calls cargo, xtask or a script.
+SHELL := bash
+ENV := . scripts/env.sh &&
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt bench setup clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## A fleet on this machine, told step by step (ONCE=1 ends it; KUBECONFIGS="a b c" uses real clusters)
+	@scripts/setup.sh demo && $(ENV) cargo run --quiet -p taffrail-tests --bin demo -- $(if $(ONCE),--once) $(foreach k,$(KUBECONFIGS),--kubeconfig $(k))
+
+test: ## Every test, on real parts
+	@scripts/setup.sh test && scripts/test.sh
+
+check: ## Formatting, lints, the rules of the house, documents
+	@scripts/setup.sh build && scripts/check.sh
+
+fmt: ## Format the code
+	@cargo fmt --all
+
+bench: ## Measure, and print tables
+	@scripts/setup.sh demo && $(ENV) cargo run --release -p taffrail-tests --bin bench
+
+setup: ## Fetch and build what the tests need
+	@scripts/setup.sh test
+
+clean: ## Remove what cargo built (fetched programs stay in TAFFRAIL_CACHE)
+	@$(ENV) cargo clean
