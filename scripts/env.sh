@@ -18,7 +18,7 @@ if [ -z "${LIBCLANG_PATH:-}" ] && [ -e "$TAFFRAIL_CACHE/libclang/clang/native/li
 fi
 if [ "${LIBCLANG_PATH:-}" = "$TAFFRAIL_CACHE/libclang/clang/native" ] && [ -z "${BINDGEN_EXTRA_CLANG_ARGS:-}" ] \
   && command -v cc >/dev/null; then
-  BINDGEN_EXTRA_CLANG_ARGS="-isystem $(cc -print-file-name=include)"
+  BINDGEN_EXTRA_CLANG_ARGS="-I$(cc -print-file-name=include)"
   export BINDGEN_EXTRA_CLANG_ARGS
 fi
 
