@@ -101,7 +101,7 @@ get_libclang() {
   stamp libclang "$LIBCLANG_VERSION"
 }
 get_rocksdb() {
-  mvn --quiet --batch-mode dependency:copy "-Dartifact=org.rocksdb:rocksdbjni:$ROCKSDB_VERSION" "-DoutputDirectory=$tmp/jar"
+  mvn --quiet --batch-mode -Dstyle.color=never dependency:copy "-Dartifact=org.rocksdb:rocksdbjni:$ROCKSDB_VERSION" "-DoutputDirectory=$tmp/jar"
   check_digest "$tmp"/jar/*.jar "$ROCKSDB_JAR_SHA256"
   unzip_file "$tmp"/jar/*.jar librocksdbjni-linux64.so "$tmp/librocksdb.so"
   place "$tmp/librocksdb.so" "$TAFFRAIL_CACHE/rocksdb-$ROCKSDB_VERSION/librocksdb.so"
@@ -162,7 +162,7 @@ ensure libclang "fetching libclang $LIBCLANG_VERSION"
 if have_ready_rocksdb; then
   ensure rocksdb "fetching RocksDB $ROCKSDB_VERSION"
 elif ! rocksdb_done; then
-  say "no ready-made RocksDB here (needs Linux x86-64, Maven, Python 3): the first build compiles it, about 10 minutes"
+  [ -d "$CARGO_TARGET_DIR" ] || say "no ready-made RocksDB here (needs Linux x86-64, Maven, Python 3): the first build compiles it, about 10 minutes"
 fi
 [ "$goal" = build ] && exit 0
 ensure nats "fetching nats-server"

@@ -14,7 +14,7 @@ use serde_json::json;
 use taffrail_tests::cluster::{Cluster, Options};
 use tokio::time::sleep;
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn deployment(name: &str, image: &str, replicas: i32) -> Deployment {

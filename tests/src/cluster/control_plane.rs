@@ -17,7 +17,7 @@ use super::programs::Programs;
 use super::{files, nodes, ports};
 
 /// How long a part may take to be ready: 2.5 s on an idle machine, and ten may start at once on two cores.
-const START_LIMIT: Duration = Duration::from_secs(120);
+const START_LIMIT: Duration = Duration::from_mins(2);
 /// How long one question to a starting server may take.
 const QUESTION_LIMIT: Duration = Duration::from_secs(5);
 /// Between two questions.

@@ -14,11 +14,10 @@ pub struct Programs {
 impl Programs {
     /// Looks where `scripts/env.sh` says: `TAFFRAIL_CACHE`, or `taffrail` in the user's cache folder.
     pub fn find() -> Self {
-        let cache = env::var_os("TAFFRAIL_CACHE").map(PathBuf::from).unwrap_or_else(|| {
-            let user = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-            let home = || PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(".cache");
-            user.unwrap_or_else(home).join("taffrail")
-        });
+        let folder = |name| env::var_os(name).map(PathBuf::from);
+        let user = || folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")));
+        let cache =
+            folder("TAFFRAIL_CACHE").or_else(|| user().map(|user| user.join("taffrail"))).unwrap_or_default();
         Self { folder: cache.join("bin") }
     }
 

@@ -84,7 +84,7 @@ fn check(texts: &[Text]) -> Vec<Finding> {
             findings.extend(check_manifest::edges(&text.path, &text.body));
             findings.extend(check_manifest::features(&text.path, &text.body));
         }
-        if text.path.ends_with(".rs") {
+        if Path::new(&text.path).extension().is_some_and(|kind| kind == "rs") {
             let source = Source::parse(&text.path, &text.body);
             findings.extend(check_source::first_line(&source));
             findings.extend(check_source::sizes(&source));

@@ -111,7 +111,7 @@ impl<'a> Source<'a> {
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes()[..offset].iter().filter(|byte| **byte == b'\n').count() + 1
+    text[..offset].matches('\n').count() + 1
 }
 
 /// Blanks comments and literals; gives the ranges of string literals, without their quotes.
@@ -181,13 +181,9 @@ fn end_of_string(bytes: &[u8], at: usize) -> usize {
 
 /// `r"`, `br"` and `cr"` start raw strings, the end of a longer word does not.
 fn follows_word(bytes: &[u8], at: usize) -> bool {
-    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    match bytes[..at] {
-        [.., before, b'b' | b'c'] => is_word(before),
-        [b'b' | b'c'] => false,
-        [.., before] => is_word(before),
-        [] => false,
-    }
+    let before = &bytes[..at];
+    let before = before.strip_suffix(b"b").or_else(|| before.strip_suffix(b"c")).unwrap_or(before);
+    before.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
 }
 
 fn raw_hashes(bytes: &[u8], at: usize) -> Option<usize> {
@@ -251,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn test_modules_are_not_counted() {
+    fn modules_of_tests_are_not_counted() {
         let source = Source::parse("a.rs", "//! A.\nfn f() {}\n#[cfg(test)]\nmod tests {\n  fn g() {}\n}\n");
         assert_eq!(source.lines(), 2);
         assert!(source.in_tests(5) && !source.in_tests(2));
