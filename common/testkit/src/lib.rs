@@ -1,3 +1,4 @@
 //! Parts for tests and the demo.
 
 pub mod apiserver;
+pub mod githttp;
