@@ -1,1 +1,3 @@
 //! Trees at a commit become objects.
+
+pub mod yaml;
