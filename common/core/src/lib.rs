@@ -7,4 +7,5 @@ pub mod digest;
 pub mod health;
 pub mod id;
 pub mod object;
+pub mod selector;
 pub mod time;
