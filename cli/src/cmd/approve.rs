@@ -1,0 +1,41 @@
+//! `approve`: lets a parked instance do what a guard holds back.
+
+use taffrail_proto::v1::ApproveRequest;
+
+use super::Session;
+use crate::error::{Error, Exit};
+use crate::output::Format;
+
+/// `approve`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example:\n  taffrail describe app payments-api       says what waits, and with which objects\n  \
+    taffrail approve payments-api --cluster eu-1 --what prune --reason 'the old queue goes'"
+)]
+pub struct Args {
+    /// Name of the app
+    app: String,
+    /// The cluster whose instance waits
+    #[arg(long, value_name = "NAME")]
+    cluster: String,
+    /// What is approved; needed only if several things wait
+    #[arg(long, value_name = "WHAT", default_value = "")]
+    what: String,
+    /// Why, for the log
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    reason: String,
+    /// How the answer is written
+    #[arg(short = 'o', long = "output", value_enum, default_value_t)]
+    format: Format,
+}
+
+/// Carries `approve` out.
+///
+/// # Errors
+/// Nothing waits, or the hub refuses, fails or cannot be reached.
+pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
+    let ask = ApproveRequest { app: args.app, cluster: args.cluster, what: args.what, reason: args.reason };
+    let answer = session.client().await?.fleet.approve(ask).await?.into_inner();
+    session.out.done(args.format, answer.done)?;
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,230 @@
+//! `wait`: until apps are as they should be, on every cluster that was asked about.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use taffrail_proto::v1::GetAppRequest;
+use tokio::time::Instant;
+
+use super::Session;
+use crate::client::Client;
+use crate::error::{Error, Exit};
+use crate::output::Out;
+use crate::row::app::{App, Instance};
+use crate::time;
+
+/// Pause between two looks: short beside a delivery, long beside an answer.
+const LOOK_PAUSE: Duration = Duration::from_millis(300);
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum State {
+    /// The clusters run what they should.
+    Synced,
+    /// They do, and it works.
+    Healthy,
+}
+
+/// `wait`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  taffrail wait payments-api --for=healthy --timeout 2m\n  \
+    taffrail wait payments-api --for=synced --commit 4f1c2a9     not before it runs that commit\n\n\
+    A cluster that is not heard from is neither synced nor healthy.\n\
+    Ends with 0 when it is so, 1 if an instance is parked, 5 when the time is over.")]
+pub struct Args {
+    /// Names of the apps
+    #[arg(required = true, value_name = "APP")]
+    apps: Vec<String>,
+    /// What to wait for
+    #[arg(long = "for", value_enum, value_name = "STATE")]
+    state: State,
+    /// Only this cluster; may be given several times
+    #[arg(long, value_name = "NAME")]
+    cluster: Vec<String>,
+    /// Not before this commit runs; its beginning is enough
+    #[arg(long, value_name = "COMMIT", default_value = "")]
+    commit: String,
+    /// How long to wait for all of them
+    #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = time::parse_span)]
+    timeout: Duration,
+}
+
+/// One app to wait for.
+#[derive(Clone, Debug)]
+pub struct Goal {
+    /// Its name.
+    pub app: String,
+    /// Where; empty for everywhere.
+    pub clusters: Vec<String>,
+    /// Beginning of the commit that must run; empty for whatever should run.
+    pub commit: String,
+    /// What to wait for.
+    pub state: State,
+    /// How long.
+    pub limit: Duration,
+}
+
+/// Carries `wait` out.
+///
+/// # Errors
+/// The time is over, an instance is parked, or the hub refuses, fails or cannot be reached.
+pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
+    let mut client = session.client().await?;
+    let end = Instant::now() + args.timeout;
+    for app in args.apps {
+        let goal = Goal {
+            app,
+            clusters: args.cluster.clone(),
+            commit: args.commit.clone(),
+            state: args.state,
+            limit: end.saturating_duration_since(Instant::now()),
+        };
+        until(&mut client, &goal, session.out).await?;
+    }
+    Ok(Exit::Ok)
+}
+
+/// Waits for one goal and says in one line that it is reached.
+///
+/// # Errors
+/// The time is over, an instance is parked, or the hub refuses, fails or cannot be reached.
+pub async fn until(client: &mut Client, goal: &Goal, out: &mut Out) -> Result<(), Error> {
+    let end = Instant::now() + goal.limit;
+    let ask = GetAppRequest { app: goal.app.clone(), ..GetAppRequest::default() };
+    loop {
+        let (view, row) = client.app(ask.clone()).await?;
+        let app = App::new(row, view.now_ms);
+        let missing = match judge(goal, &app.instances) {
+            Verdict::Reached(count) => {
+                let word = match goal.state {
+                    State::Synced => "synced",
+                    State::Healthy => "healthy",
+                };
+                let clusters = if count == 1 { "cluster" } else { "clusters" };
+                return out.line(&format!("app/{} is {word} on {count} {clusters}", goal.app));
+            }
+            Verdict::Parked { cluster, reason } => {
+                return Err(Error::Parked {
+                    what: format!("app/{} on {cluster}", goal.app),
+                    next: format!(
+                        "taffrail describe app {0}, then taffrail approve {0} --cluster {cluster}",
+                        goal.app
+                    ),
+                    cause: reason,
+                });
+            }
+            Verdict::NotYet(missing) => missing,
+        };
+        if Instant::now() + LOOK_PAUSE > end {
+            return Err(Error::Timeout {
+                what: format!("app/{} did not become {:?}", goal.app, goal.state).to_ascii_lowercase(),
+                limit: time::short(u64::try_from(goal.limit.as_millis()).unwrap_or(u64::MAX)),
+                cause: missing,
+                next: format!("taffrail describe app {}", goal.app),
+            });
+        }
+        tokio::time::sleep(LOOK_PAUSE).await;
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    Reached(usize),
+    NotYet(String),
+    Parked { cluster: String, reason: String },
+}
+
+fn judge(goal: &Goal, instances: &[Instance]) -> Verdict {
+    let wanted = |instance: &&Instance| goal.clusters.is_empty() || goal.clusters.contains(&instance.cluster);
+    let chosen: Vec<&Instance> = instances.iter().filter(wanted).collect();
+    let present: BTreeSet<&str> = chosen.iter().map(|instance| instance.cluster.as_str()).collect();
+    if let Some(absent) = goal.clusters.iter().find(|cluster| !present.contains(cluster.as_str())) {
+        return Verdict::NotYet(format!("{absent} has no instance of it"));
+    }
+    if chosen.is_empty() {
+        return Verdict::NotYet("no cluster has an instance of it".to_owned());
+    }
+    if let Some(parked) = chosen.iter().find(|instance| instance.sync == "Parked") {
+        return Verdict::Parked { cluster: parked.cluster.clone(), reason: parked.message() };
+    }
+    let mut short = chosen.iter().filter(|instance| !is_there(goal, instance));
+    match (short.next(), short.count()) {
+        (None, _) => Verdict::Reached(chosen.len()),
+        (Some(first), 0) => Verdict::NotYet(describe(first)),
+        (Some(first), more) => Verdict::NotYet(format!("{} (and {more} more)", describe(first))),
+    }
+}
+
+fn is_there(goal: &Goal, instance: &Instance) -> bool {
+    instance.sync == "Synced"
+        && instance.withdrawn.is_empty()
+        && instance.running_commit.starts_with(&goal.commit)
+        && (goal.state == State::Synced || instance.health == "Healthy")
+}
+
+fn describe(instance: &Instance) -> String {
+    let state = format!("{} is {}, {}", instance.cluster, instance.sync, instance.health);
+    match instance.message() {
+        message if message.is_empty() => format!("{state}, runs {}", instance.commits()),
+        message => format!("{state}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taffrail_proto::v1::{ConnectionStatus, HealthStatus, InstanceRow, SyncStatus};
+
+    fn on(cluster: &str, connection: ConnectionStatus, sync: SyncStatus, health: HealthStatus) -> Instance {
+        let row = InstanceRow {
+            cluster: cluster.into(),
+            connection: connection as i32,
+            sync: sync as i32,
+            health: health as i32,
+            running_commit: "abc1".into(),
+            desired_commit: "abc1".into(),
+            ..InstanceRow::default()
+        };
+        Instance::new(row, 1)
+    }
+
+    fn goal(state: State, clusters: &[&str], commit: &str) -> Goal {
+        Goal {
+            app: "a".into(),
+            clusters: clusters.iter().map(|name| (*name).to_owned()).collect(),
+            commit: commit.into(),
+            state,
+            limit: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn a_goal_is_reached_only_where_everyone_is_heard_and_there() {
+        use ConnectionStatus::{Connected, Silent};
+        let well = on("a", Connected, SyncStatus::Synced, HealthStatus::Healthy);
+        let silent = on("b", Silent, SyncStatus::Synced, HealthStatus::Healthy);
+        let busy = on("c", Connected, SyncStatus::Synced, HealthStatus::Progressing);
+        let cases: [(Goal, Vec<&Instance>, bool); 9] = [
+            (goal(State::Healthy, &[], ""), vec![&well], true),
+            (goal(State::Healthy, &[], ""), vec![], false),
+            (goal(State::Healthy, &[], ""), vec![&well, &silent], false),
+            (goal(State::Synced, &[], ""), vec![&well, &silent], false),
+            (goal(State::Healthy, &["a"], ""), vec![&well, &silent], true),
+            (goal(State::Healthy, &["a", "x"], ""), vec![&well], false),
+            (goal(State::Synced, &[], ""), vec![&well, &busy], true),
+            (goal(State::Healthy, &[], ""), vec![&well, &busy], false),
+            (goal(State::Synced, &[], "def"), vec![&well], false),
+        ];
+        for (goal, instances, reached) in cases {
+            let instances: Vec<Instance> = instances.into_iter().cloned().collect();
+            let verdict = judge(&goal, &instances);
+            assert_eq!(matches!(verdict, Verdict::Reached(_)), reached, "{goal:?}: {verdict:?}");
+        }
+    }
+
+    #[test]
+    fn waiting_for_a_parked_instance_ends_at_once() {
+        let parked = on("a", ConnectionStatus::Connected, SyncStatus::Parked, HealthStatus::Healthy);
+        assert!(matches!(judge(&goal(State::Synced, &[], ""), &[parked]), Verdict::Parked { .. }));
+    }
+}
