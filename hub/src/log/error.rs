@@ -1,0 +1,151 @@
+//! What can go wrong with the log.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use taffrail_core::time::At;
+
+/// A refusal or failure of the log. Cloned to every ticket of a group.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The database cannot be opened.
+    #[error("open the log in {}", path.display())]
+    Open {
+        /// Folder of the log.
+        path: PathBuf,
+        /// What RocksDB says.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// Another process has the log open.
+    #[error("open the log in {}: it is in use by {holder}", path.display())]
+    InUse {
+        /// Folder of the log.
+        path: PathBuf,
+        /// Who has it, as far as known.
+        holder: String,
+        /// What RocksDB says.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// The RocksDB library is not the one this program was built for.
+    #[error(
+        "the RocksDB library that was loaded is version {loaded}, this program was built for {built}: set LD_LIBRARY_PATH to the right one"
+    )]
+    OtherLibrary {
+        /// Version of the library in this process.
+        loaded: String,
+        /// Version that the bindings were made from.
+        built: &'static str,
+    },
+    /// A setting on which durability rests is not in force.
+    #[error("the log is open with {name} = {found:?}, it needs {wanted}")]
+    Unsafe {
+        /// RocksDB's name of the setting.
+        name: &'static str,
+        /// What is in force; empty if RocksDB does not say.
+        found: String,
+        /// What must be.
+        wanted: &'static str,
+    },
+    /// A newer program wrote this log.
+    #[error("the log in {} has layout {found}, this program knows layout {known}: use the version that wrote it", path.display())]
+    OtherLayout {
+        /// Folder of the log.
+        path: PathBuf,
+        /// Its layout version.
+        found: u32,
+        /// The one of this program.
+        known: u32,
+    },
+    /// A file beside the database.
+    #[error("{action} {}", path.display())]
+    File {
+        /// A verb.
+        action: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
+    /// The epoch file holds something else than a number.
+    #[error("the hub epoch in {} is not a number: {text:?}", path.display())]
+    BadEpoch {
+        /// The epoch file.
+        path: PathBuf,
+        /// Its beginning.
+        text: String,
+    },
+    /// A write or its fsync failed. Fatal: what the disk holds now is unknown.
+    #[error("write the log")]
+    Write {
+        /// What RocksDB says.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// The log ended after a failed write, or while the request waited. Fatal.
+    #[error("the log has stopped")]
+    Stopped,
+    /// Reading failed.
+    #[error("read the log")]
+    Read {
+        /// What RocksDB says.
+        #[source]
+        source: rocksdb::Error,
+    },
+    /// A row is missing or is not what this program writes.
+    #[error("the log is damaged at index {index}: {what}")]
+    Damaged {
+        /// Log index, zero if the row belongs to none.
+        index: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The batch was made for another state of the log.
+    #[error("the next log index is {next}, not {first}")]
+    WrongIndex {
+        /// What the caller expected.
+        first: u64,
+        /// What it is.
+        next: u64,
+    },
+    /// Time would go back along the log.
+    #[error("an event is dated {} ms, the one in front of it {} ms", at.0, last.0)]
+    TimeWentBack {
+        /// Time of the refused event.
+        at: At,
+        /// Time of the event in front of it.
+        last: At,
+    },
+    /// An event, a batch or a blob above its limit.
+    #[error("{what} of {bytes} bytes is larger than the limit of {max}")]
+    TooLarge {
+        /// What it is.
+        what: &'static str,
+        /// Its size.
+        bytes: usize,
+        /// Its limit.
+        max: usize,
+    },
+    /// The queue in front of the disk is full; try again when the disk has caught up.
+    #[error("{bytes} bytes wait for the disk, the log takes no more")]
+    QueueFull {
+        /// What waits already.
+        bytes: usize,
+    },
+    /// The beginning of a commit that too many commits share.
+    #[error("more than {max} commits begin with {prefix:?}")]
+    Ambiguous {
+        /// What was asked for.
+        prefix: String,
+        /// How many are looked at.
+        max: usize,
+    },
+}
+
+impl Error {
+    /// Whether the process must end: the log's state on disk is unknown or it takes nothing more.
+    pub fn is_fatal(&self) -> bool {
+        matches!(self, Error::Write { .. } | Error::Stopped)
+    }
+}

@@ -1,0 +1,241 @@
+//! The log in RocksDB: opened with safe settings that are read back, written by one thread, read by anyone.
+
+use super::epoch::file_error;
+use super::queue::{End, Queue};
+use super::scan::{self, Way};
+use super::writer::Writer;
+use super::{
+    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Ticket, keys, settings,
+};
+use bytes::Bytes;
+use rocksdb::{BoundColumnFamily, DB};
+use std::fs;
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use taffrail_core::digest::Digest;
+use taffrail_core::time::At;
+use tokio::sync::watch;
+
+/// Called once, on the writer's thread, when the log has ended by a failure: the process must end.
+pub type OnFatal = Box<dyn Fn(&Error) + Send + Sync>;
+
+/// File in the log's folder that says which process has it open; read only to explain a lock that is held.
+const HOLDER: &str = "HOLDER";
+
+/// The log of record on disk.
+pub struct RocksLog {
+    db: Arc<DB>,
+    queue: Arc<Queue>,
+    durable: watch::Receiver<u64>,
+    writer: Option<JoinHandle<()>>,
+}
+
+/// Handles of the column families.
+pub(super) struct Tables<'a> {
+    pub(super) events: Arc<BoundColumnFamily<'a>>,
+    pub(super) index: Arc<BoundColumnFamily<'a>>,
+    pub(super) blobs: Arc<BoundColumnFamily<'a>>,
+    meta: Arc<BoundColumnFamily<'a>>,
+}
+
+impl Tables<'_> {
+    pub(super) fn of(db: &DB) -> Tables<'_> {
+        let handle = |name| db.cf_handle(name).expect("open creates every column family");
+        Tables {
+            events: handle(settings::EVENTS),
+            index: handle(settings::INDEX),
+            blobs: handle(settings::BLOBS),
+            meta: handle(settings::META),
+        }
+    }
+}
+
+impl RocksLog {
+    /// Opens the log in a folder of its own, makes it if there is none, and starts the writer.
+    ///
+    /// What the last process wrote with a resolved ticket is there; batches that were under way are there whole or not at all.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] if a process has it open, [`Error::OtherLibrary`] and [`Error::Unsafe`] if it would not be safe to write,
+    /// [`Error::OtherLayout`] if a newer program wrote it, else [`Error::Open`], [`Error::File`], [`Error::Read`].
+    pub fn open(folder: &Path, on_fatal: OnFatal) -> Result<RocksLog, Error> {
+        fs::create_dir_all(folder)
+            .map_err(|source| file_error("create the folder of the log", folder, source))?;
+        let db = DB::open_cf_descriptors(&settings::database(), folder, settings::column_families())
+            .map_err(|source| explain(folder, source))?;
+        settings::check_in_force(folder)?;
+        let holder = folder.join(HOLDER);
+        fs::write(&holder, format!("process {}\n", std::process::id()))
+            .map_err(|source| file_error("write", &holder, source))?;
+        check_layout(&db, folder)?;
+        let end = read_end(&db)?;
+        let db = Arc::new(db);
+        let queue = Arc::new(Queue::new(end));
+        let (sender, durable) = watch::channel(end.next - 1);
+        let writer = Writer { db: Arc::clone(&db), queue: Arc::clone(&queue), durable: sender, on_fatal };
+        let writer = std::thread::Builder::new()
+            .name("log-writer".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| file_error("start the writer of", folder, source))?;
+        Ok(RocksLog { db, queue, durable, writer: Some(writer) })
+    }
+
+    /// The indexes that a filter leaves by time and position.
+    fn range_of(&self, filter: &Filter) -> Result<RangeInclusive<u64>, Error> {
+        let mut first = filter.after.map_or(1, |after| after.saturating_add(1));
+        let mut last = *self.durable.borrow();
+        if let Some(before) = filter.before {
+            last = last.min(before.saturating_sub(1));
+        }
+        if let Some(to) = filter.to {
+            last = last.min(self.at_time(to)?);
+        }
+        if let Some(from) = filter.from.and_then(|from| from.0.checked_sub(1)) {
+            first = first.max(self.at_time(At(from))? + 1);
+        }
+        Ok(first..=last)
+    }
+
+    fn time_of(&self, index: u64) -> Result<At, Error> {
+        let row = self.db.get_pinned_cf(&Tables::of(&self.db).events, keys::event(index));
+        let row = row.map_err(|source| Error::Read { source })?;
+        keys::row_at(index, &row.ok_or(Error::Damaged { index, what: "the event is missing" })?)
+    }
+}
+
+impl Drop for RocksLog {
+    /// Writes what is queued and waits for it.
+    fn drop(&mut self) {
+        self.queue.close();
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was told through `on_fatal` already.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Log for RocksLog {
+    fn append(&self, first: u64, batch: Vec<Record>) -> AppendTicket {
+        let (promise, ticket) = Ticket::new();
+        self.queue.append(first, batch, promise);
+        ticket
+    }
+
+    fn next_index(&self) -> u64 {
+        self.queue.end().next
+    }
+
+    fn last_at(&self) -> At {
+        self.queue.end().last_at
+    }
+
+    fn durable(&self) -> watch::Receiver<u64> {
+        self.durable.clone()
+    }
+
+    fn read(&self, from: u64, limit: u32) -> Result<Vec<Stored>, Error> {
+        let range = from.max(1)..=*self.durable.borrow();
+        scan::walk(&self.db, &range, Way::Up, limit.min(EVENTS_MAX) as usize)
+    }
+
+    fn query(&self, filter: &Filter) -> Result<Vec<Stored>, Error> {
+        let limit = filter.limit.min(EVENTS_MAX) as usize;
+        let range = self.range_of(filter)?;
+        match scan::find(&self.db, filter, &range, limit)? {
+            Some(indexes) => scan::fetch(&self.db, &indexes),
+            None if filter.newest_first => scan::walk(&self.db, &range, Way::Down, limit),
+            None => scan::walk(&self.db, &range, Way::Up, limit),
+        }
+    }
+
+    fn at_time(&self, at: At) -> Result<u64, Error> {
+        let (mut known, mut beyond) = (0, *self.durable.borrow() + 1);
+        while known + 1 < beyond {
+            let middle = known.midpoint(beyond);
+            if self.time_of(middle)? <= at {
+                known = middle;
+            } else {
+                beyond = middle;
+            }
+        }
+        Ok(known)
+    }
+
+    fn put_blob(&self, digest: Digest, bytes: Bytes) -> BlobTicket {
+        let (promise, ticket) = Ticket::new();
+        self.queue.blob(digest, Some(bytes), promise);
+        ticket
+    }
+
+    fn remove_blob(&self, digest: Digest) -> BlobTicket {
+        let (promise, ticket) = Ticket::new();
+        self.queue.blob(digest, None, promise);
+        ticket
+    }
+
+    fn get_blob(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        let bytes = self.db.get_cf(&Tables::of(&self.db).blobs, digest.0);
+        Ok(bytes.map_err(|source| Error::Read { source })?.map(Bytes::from))
+    }
+
+    fn has_blob(&self, digest: &Digest) -> Result<bool, Error> {
+        let row = self.db.get_pinned_cf(&Tables::of(&self.db).index, keys::blob(&digest.0));
+        Ok(row.map_err(|source| Error::Read { source })?.is_some())
+    }
+
+    fn list_blobs(&self) -> Result<Vec<Blob>, Error> {
+        scan::blobs(&self.db)
+    }
+}
+
+/// Turns RocksDB's lock message into who holds the lock.
+fn explain(folder: &Path, source: rocksdb::Error) -> Error {
+    let path = folder.to_path_buf();
+    let holder = if source.as_ref().contains("lock hold by current process") {
+        "this process".to_owned()
+    } else if source.as_ref().contains("While lock file") {
+        let holder = fs::read_to_string(folder.join(HOLDER)).unwrap_or_default();
+        let unknown = || "another process".to_owned();
+        holder.lines().next().filter(|line| line.len() < 64).map_or_else(unknown, str::to_owned)
+    } else {
+        return Error::Open { path, source };
+    };
+    Error::InUse { path, holder, source }
+}
+
+/// Marks a new log with the layout, and refuses one that this program would misread.
+fn check_layout(db: &DB, folder: &Path) -> Result<(), Error> {
+    let meta = Tables::of(db).meta;
+    let found = db.get_cf(&meta, keys::LAYOUT_KEY).map_err(|source| Error::Read { source })?;
+    let Some(found) = found else {
+        let mut options = rocksdb::WriteOptions::default();
+        options.set_sync(true);
+        return db
+            .put_cf_opt(&meta, keys::LAYOUT_KEY, keys::LAYOUT.to_be_bytes(), &options)
+            .map_err(|source| Error::Write { source });
+    };
+    let found = found.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
+    if found != keys::LAYOUT {
+        return Err(Error::OtherLayout { path: folder.to_path_buf(), found, known: keys::LAYOUT });
+    }
+    Ok(())
+}
+
+/// Finds the end of the log by one seek.
+fn read_end(db: &DB) -> Result<End, Error> {
+    let mut rows = db.raw_iterator_cf(&Tables::of(db).events);
+    rows.seek_to_last();
+    rows.status().map_err(|source| Error::Read { source })?;
+    let Some((key, row)) = rows.item() else {
+        return Ok(End { next: 1, last_at: At(0) });
+    };
+    let damaged = Error::Damaged { index: 0, what: "the key of the last event" };
+    let last = keys::index_of(key).filter(|last| *last > 0 && *last < u64::MAX).ok_or(damaged)?;
+    Ok(End { next: last + 1, last_at: keys::row_at(last, row)? })
+}
+
+#[cfg(test)]
+#[path = "rocks_tests.rs"]
+mod tests;
