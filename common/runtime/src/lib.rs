@@ -3,6 +3,7 @@
 pub mod backoff;
 pub mod config;
 pub mod nats;
+pub mod secret;
 pub mod shutdown;
 pub mod supervise;
 pub mod telemetry;

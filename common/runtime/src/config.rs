@@ -1,1 +1,0 @@
-//! Settings from file, environment and flags.
