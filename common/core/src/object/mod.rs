@@ -1,5 +1,9 @@
-//! Kubernetes objects as the core sees them: keys, trees, order.
+//! Kubernetes objects as the core sees them: keys, trees, order, ownership of fields.
 
 pub mod key;
+pub mod order;
+pub mod owned;
+pub mod stamp;
 
 pub use key::Key;
+pub use owned::{Lost, Owned, lost};

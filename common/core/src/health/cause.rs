@@ -1,0 +1,199 @@
+//! Named causes of a failing rollout, told long before any deadline passes.
+
+use super::fields::{bounded, condition, list, number, text};
+use alloc::format;
+use alloc::string::String;
+use core::fmt::{self, Write};
+use serde_json::Value;
+
+/// Why something does not become healthy. The order is the order of interest: the first of several is reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// An image cannot be pulled.
+    ImagePull,
+    /// A container starts and ends again and again.
+    CrashLoop,
+    /// A container cannot be made, usually because a config map, secret or key that it names is missing.
+    ContainerConfig,
+    /// A policy or webhook refused an object.
+    AdmissionDenied,
+    /// A quota is used up.
+    QuotaExceeded,
+    /// No node fits.
+    Unschedulable,
+    /// The kind is not served: its definition is missing.
+    MissingCrd,
+    /// A Deployment made no progress for its deadline.
+    ProgressDeadlineExceeded,
+    /// A Job failed as often as it may.
+    BackoffLimitExceeded,
+    /// A Job ran longer than it may.
+    DeadlineExceeded,
+}
+
+impl Cause {
+    /// All causes, in order.
+    pub const ALL: [Cause; 10] = [
+        Cause::ImagePull,
+        Cause::CrashLoop,
+        Cause::ContainerConfig,
+        Cause::AdmissionDenied,
+        Cause::QuotaExceeded,
+        Cause::Unschedulable,
+        Cause::MissingCrd,
+        Cause::ProgressDeadlineExceeded,
+        Cause::BackoffLimitExceeded,
+        Cause::DeadlineExceeded,
+    ];
+
+    /// The stable name, as Kubernetes calls it where it has a name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Cause::ImagePull => "ImagePullBackOff",
+            Cause::CrashLoop => "CrashLoopBackOff",
+            Cause::ContainerConfig => "CreateContainerConfigError",
+            Cause::AdmissionDenied => "AdmissionDenied",
+            Cause::QuotaExceeded => "QuotaExceeded",
+            Cause::Unschedulable => "Unschedulable",
+            Cause::MissingCrd => "MissingCRD",
+            Cause::ProgressDeadlineExceeded => "ProgressDeadlineExceeded",
+            Cause::BackoffLimitExceeded => "BackoffLimitExceeded",
+            Cause::DeadlineExceeded => "DeadlineExceeded",
+        }
+    }
+
+    /// Reads the stable name; `None` for any other text.
+    pub fn parse(text: &str) -> Option<Cause> {
+        Cause::ALL.into_iter().find(|cause| cause.as_str() == text)
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.as_str())
+    }
+}
+
+/// The first cause in order of interest among pods, with the words for it; pods that are being deleted say nothing.
+pub fn cause_of_pods(pods: &[Value]) -> Option<(Cause, String)> {
+    let leaving = |pod: &&Value| pod.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null());
+    let first = pods.iter().filter(|pod| !leaving(pod)).filter_map(named).min()?;
+    Some((first.0, bounded(&format!("pod {}: {}", first.1, first.2))))
+}
+
+fn named(pod: &Value) -> Option<(Cause, &str, String)> {
+    let (cause, words) = cause_of_pod(pod)?;
+    Some((cause, text(pod, "/metadata/name"), words))
+}
+
+/// The cause that a refusal's message names: a quota, or a policy, webhook or pod security level that denied.
+pub fn cause_of_message(message: &str) -> Option<Cause> {
+    if message.contains("exceeded quota") || message.contains("failed quota") {
+        return Some(Cause::QuotaExceeded);
+    }
+    let marks = ["denied the request", "denied request", "violates PodSecurity", "admission webhook"];
+    if marks.iter().any(|mark| message.contains(mark)) && !message.contains("failed calling webhook") {
+        return Some(Cause::AdmissionDenied);
+    }
+    message.contains("no matches for kind").then_some(Cause::MissingCrd)
+}
+
+/// The cause that one pod shows, with words.
+pub(super) fn cause_of_pod(pod: &Value) -> Option<(Cause, String)> {
+    if let Some((cause, status)) = failing_containers(pod).min_by_key(|(cause, _)| *cause) {
+        return Some((cause, words(cause, status)));
+    }
+    let scheduled = condition(pod, "PodScheduled")?;
+    let stuck = scheduled.is_false() && scheduled.reason == "Unschedulable";
+    stuck.then(|| (Cause::Unschedulable, bounded(scheduled.words())))
+}
+
+/// Containers, init containers too, that wait for a reason that does not go away by waiting.
+pub(super) fn failing_containers(pod: &Value) -> impl Iterator<Item = (Cause, &Value)> {
+    let all = list(pod, "/status/initContainerStatuses").chain(list(pod, "/status/containerStatuses"));
+    all.filter_map(|status| Some((cause_of_waiting(text(status, "/state/waiting/reason"))?, status)))
+}
+
+/// Reasons as Argo CD tells them: `Err...`, `...Error`, `...BackOff`.
+fn cause_of_waiting(reason: &str) -> Option<Cause> {
+    match reason {
+        "CrashLoopBackOff" | "RunContainerError" | "StartError" | "PostStartHookError" => {
+            Some(Cause::CrashLoop)
+        }
+        "InvalidImageName" | "ImageInspectError" | "RegistryUnavailable" => Some(Cause::ImagePull),
+        // ErrImagePull, ErrImageNeverPull, ImagePullBackOff and whatever a runtime invents beside them.
+        _ if reason.starts_with("Err") || reason.ends_with("BackOff") => Some(Cause::ImagePull),
+        _ if reason.ends_with("Error") => Some(Cause::ContainerConfig),
+        _ => None,
+    }
+}
+
+fn words(cause: Cause, status: &Value) -> String {
+    let name = text(status, "/name");
+    let (reason, message) = (text(status, "/state/waiting/reason"), text(status, "/state/waiting/message"));
+    let mut words = match cause {
+        Cause::ImagePull => format!("container {name}: {reason} of image {}", text(status, "/image")),
+        _ => format!("container {name}: {reason}"),
+    };
+    if status.pointer("/lastState/terminated").is_some_and(Value::is_object) {
+        let code = number(status, "/lastState/terminated/exitCode");
+        let why = text(status, "/lastState/terminated/reason");
+        let _ = write!(words, ", ended with code {code} ({why})");
+    }
+    if !message.is_empty() {
+        let _ = write!(words, ": {message}");
+    }
+    bounded(&words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use serde_json::json;
+
+    fn waiting(reason: &str) -> Value {
+        json!({"phase": "Pending", "containerStatuses": [{"name": "web", "image": "web:2", "state": {"waiting": {"reason": reason}}}]})
+    }
+
+    fn pod(name: &str, status: &Value) -> Value {
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "status": status})
+    }
+
+    #[test]
+    fn the_most_telling_pod_names_the_cause() {
+        let crash = json!({"containerStatuses": [{"name": "web", "state": {"waiting": {"reason": "CrashLoopBackOff",
+            "message": "back-off 10s"}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]});
+        let pods =
+            [pod("c", &waiting("PodInitializing")), pod("b", &crash), pod("a", &json!({"phase": "Running"}))];
+        let message = "pod b: container web: CrashLoopBackOff, ended with code 137 (OOMKilled): back-off 10s";
+        assert_eq!(cause_of_pods(&pods), Some((Cause::CrashLoop, String::from(message))));
+
+        let mut pods = Vec::from(pods);
+        pods.push(pod("d", &waiting("ImagePullBackOff")));
+        let message = "pod d: container web: ImagePullBackOff of image web:2";
+        assert_eq!(cause_of_pods(&pods), Some((Cause::ImagePull, String::from(message))));
+
+        pods[3]["metadata"]["deletionTimestamp"] = json!("2026-11-05T10:20:00Z");
+        assert_eq!(cause_of_pods(&pods).map(|(cause, _)| cause), Some(Cause::CrashLoop));
+        assert_eq!(cause_of_pods(&[]), None);
+    }
+
+    #[test]
+    fn refusals_name_their_cause() {
+        for (message, cause) in [
+            ("pods \"x\" is forbidden: exceeded quota: q, requested: pods=1", Some(Cause::QuotaExceeded)),
+            ("admission webhook \"v.example.com\" denied the request: no", Some(Cause::AdmissionDenied)),
+            (
+                "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+                Some(Cause::AdmissionDenied),
+            ),
+            ("failed calling webhook \"v.example.com\": context deadline exceeded", None),
+            ("Internal error occurred: failed calling admission webhook: failed calling webhook", None),
+            ("no matches for kind \"Widget\" in version \"example.com/v1\"", Some(Cause::MissingCrd)),
+            ("something else", None),
+        ] {
+            assert_eq!(cause_of_message(message), cause, "{message}");
+        }
+    }
+}
