@@ -2,7 +2,12 @@
 
 pub mod api;
 pub mod bundle;
+pub mod error;
+pub mod event;
+pub mod index;
 pub mod join;
+pub mod journal;
+pub mod report;
 pub mod seal;
 pub mod sign;
 pub mod subject;

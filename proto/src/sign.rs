@@ -20,6 +20,8 @@ pub enum Domain {
     Event,
     /// A desired index, signed by the hub.
     Index,
+    /// A sign of life, signed by an agent that has no event to send.
+    Heartbeat,
     /// A receipt, signed by the hub.
     Receipt,
     /// A request for renewed credentials, signed by an agent.
@@ -30,14 +32,21 @@ pub enum Domain {
 
 impl Domain {
     /// Every purpose.
-    pub const ALL: [Domain; 5] =
-        [Domain::Event, Domain::Index, Domain::Receipt, Domain::Renewal, Domain::Checkpoint];
+    pub const ALL: [Domain; 6] = [
+        Domain::Event,
+        Domain::Index,
+        Domain::Heartbeat,
+        Domain::Receipt,
+        Domain::Renewal,
+        Domain::Checkpoint,
+    ];
 
     /// What stands before the signed bytes. It ends with a zero byte, so that none is the beginning of another.
     pub const fn prefix(self) -> &'static [u8] {
         match self {
             Domain::Event => b"taffrail/event/v1\0",
             Domain::Index => b"taffrail/index/v1\0",
+            Domain::Heartbeat => b"taffrail/heartbeat/v1\0",
             Domain::Receipt => b"taffrail/receipt/v1\0",
             Domain::Renewal => b"taffrail/renewal/v1\0",
             Domain::Checkpoint => b"taffrail/checkpoint/v1\0",

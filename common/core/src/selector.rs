@@ -83,6 +83,11 @@ impl Selector {
         Ok(Selector { requirements })
     }
 
+    /// A selector of requirements that were checked before.
+    pub fn new(requirements: Vec<Requirement>) -> Selector {
+        Selector { requirements }
+    }
+
     /// The requirements, sorted.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements

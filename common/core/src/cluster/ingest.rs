@@ -1,0 +1,97 @@
+//! Events of an agent: taken in order, without gaps, each once.
+
+use super::state::{Chain, Enrolment};
+use crate::digest::Digest;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+/// One event of an agent as it was transmitted, with what the edge computed of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Sequence number in the header.
+    pub seq: u64,
+    /// Hash of the previous header, as this header states it.
+    pub previous: Digest,
+    /// SHA-256 of this header's bytes.
+    pub hash: Digest,
+    /// The header, byte for byte.
+    pub header: Arc<[u8]>,
+    /// The payload, byte for byte; its digest stands in the header and was checked at the edge.
+    pub payload: Arc<[u8]>,
+}
+
+/// A signed request of an agent; the signature was checked at the edge. Empty batches are heartbeats.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Incarnation of the agent's journal.
+    pub incarnation: u64,
+    /// Its events in order.
+    pub links: Vec<Link>,
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ingested {
+    /// These links are new (possibly none); the chain stands at `chain` once they are durable.
+    Accepted {
+        /// Where the chain stands.
+        chain: Chain,
+        /// Position in the batch of the first new link.
+        from: usize,
+    },
+    /// Something is missing before the batch.
+    Gap {
+        /// Where the chain stands.
+        chain: Chain,
+    },
+    /// The batch does not continue what is recorded: numbers or hashes are used twice, or an incarnation is over.
+    Forged {
+        /// Why.
+        reason: &'static str,
+        /// The first number that does not fit.
+        seq: u64,
+    },
+}
+
+/// Judges a batch against the chain of its cluster.
+///
+/// Links at or below the recorded number are repeats: they are skipped, because only the head's hash is kept here; a
+/// repeat of the head itself must be equal to it. A higher incarnation starts a new chain at number 1.
+pub fn ingest(enrolment: &Enrolment, batch: &Batch) -> Ingested {
+    let known = enrolment.chain;
+    let first = batch.links.first().map_or(known.seq + 1, |link| link.seq);
+    if batch.incarnation < known.incarnation {
+        return Ingested::Forged { reason: "the incarnation is over", seq: first };
+    }
+    let mut chain = if batch.incarnation > known.incarnation {
+        Chain { incarnation: batch.incarnation, seq: 0, hash: Digest::default() }
+    } else {
+        known
+    };
+    let mut from = batch.links.len();
+    let mut last = None;
+    for (position, link) in batch.links.iter().enumerate() {
+        if last.is_some_and(|last: u64| link.seq != last + 1) {
+            return Ingested::Forged {
+                reason: "the numbers in the batch are not consecutive",
+                seq: link.seq,
+            };
+        }
+        last = Some(link.seq);
+        if link.seq <= chain.seq {
+            if link.seq == chain.seq && link.hash != chain.hash {
+                return Ingested::Forged { reason: "another event has this number", seq: link.seq };
+            }
+            continue;
+        }
+        if link.seq != chain.seq + 1 {
+            return Ingested::Gap { chain };
+        }
+        if link.previous != chain.hash {
+            return Ingested::Forged { reason: "the previous hash is another", seq: link.seq };
+        }
+        from = from.min(position);
+        chain = Chain { incarnation: chain.incarnation, seq: link.seq, hash: link.hash };
+    }
+    Ingested::Accepted { chain, from }
+}

@@ -1,0 +1,167 @@
+//! What enters and leaves a step of the agent.
+
+use crate::desired::{Index, Mark};
+use crate::digest::Digest;
+use crate::event::AgentEvent;
+use crate::event::agent::{Journal, Refusal, Status};
+use crate::id::{AppId, CommitId};
+use crate::object::Key;
+use crate::sync::{Applied, Deleted, Effect, Fingerprint, Inspected, Item, Object, Problem};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// One instance as the journal has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// The inventory.
+    pub items: BTreeMap<Key, Item>,
+    /// The bundle that is applied completely.
+    pub applied: Option<(Mark, Digest)>,
+    /// The last stated state.
+    pub stated: Option<Status>,
+}
+
+/// The index in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// The index; `None` when only the mark is known, from the cluster, because the journal was lost.
+    pub index: Option<Index>,
+    /// Its place in the order.
+    pub mark: Mark,
+    /// Digest of its signed bytes, if the index is held.
+    pub digest: Option<Digest>,
+}
+
+/// Everything that can happen to an agent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// The process acts.
+    Started {
+        /// Version of the program.
+        version: String,
+        /// Version of Kubernetes.
+        kubernetes: String,
+        /// State of the journal.
+        journal: Journal,
+    },
+    /// An index came; its signature and its cluster are right.
+    Index {
+        /// What it says.
+        index: Index,
+        /// Digest of its signed bytes.
+        digest: Digest,
+    },
+    /// An index came that is not for us or not from the hub.
+    BadIndex {
+        /// What it claims.
+        mark: Mark,
+        /// Why it is not taken.
+        reason: Refusal,
+    },
+    /// A bundle's objects, or why they cannot be had for now.
+    Loaded {
+        /// The app.
+        app: AppId,
+        /// The run that asked.
+        run: u64,
+        /// The objects.
+        objects: Result<Vec<Object>, String>,
+    },
+    /// The inventory stands in the cluster, or not.
+    Stored {
+        /// The app.
+        app: AppId,
+        /// The run that asked.
+        run: u64,
+        /// Why not.
+        problem: Option<Problem>,
+    },
+    /// The destination namespace is there, or not.
+    NamespaceEnsured {
+        /// The app.
+        app: AppId,
+        /// The run that asked.
+        run: u64,
+        /// Why not.
+        problem: Option<Problem>,
+    },
+    /// An apply ended.
+    Applied {
+        /// The app.
+        app: AppId,
+        /// The run that asked.
+        run: u64,
+        /// What was applied.
+        object: Object,
+        /// The commit it carries.
+        commit: CommitId,
+        /// How it ended.
+        outcome: Result<Applied, Problem>,
+    },
+    /// A deletion ended.
+    Deleted {
+        /// The app.
+        app: AppId,
+        /// The run that asked.
+        run: u64,
+        /// The object.
+        key: Key,
+        /// How it ended.
+        outcome: Result<Deleted, Problem>,
+    },
+    /// A look at an object ended.
+    Inspected {
+        /// The app.
+        app: AppId,
+        /// The object.
+        key: Key,
+        /// Whether lost fields were asked for.
+        against: bool,
+        /// What was found.
+        outcome: Inspected,
+    },
+    /// A watch shows an object.
+    Seen {
+        /// The object.
+        key: Key,
+        /// What it is like.
+        fingerprint: Fingerprint,
+    },
+    /// A watch shows an object no more.
+    Gone {
+        /// The object.
+        key: Key,
+    },
+    /// The time that `next_wake` named has come.
+    Wake,
+}
+
+/// An order to the shell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Watch these kinds (group, version, kind) from now on, and no others.
+    Watch(BTreeSet<(String, String, String)>),
+    /// An order of one instance.
+    Instance {
+        /// The app.
+        app: AppId,
+        /// The order.
+        effect: Effect,
+    },
+}
+
+/// What a step asks its shell to do. Facts and state are journalled, in one transaction, before anything else is done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outputs {
+    /// Facts to be numbered and kept until the hub's receipt.
+    pub facts: Vec<AgentEvent>,
+    /// Instances whose durable part changed.
+    pub dirty: BTreeSet<AppId>,
+    /// Instances that are gone.
+    pub gone: Vec<AppId>,
+    /// The index of this step was taken: it is the one in force.
+    pub took_index: bool,
+    /// What to do.
+    pub acts: Vec<Act>,
+}

@@ -1,0 +1,271 @@
+//! The step: one input in, facts, journal writes and effects out.
+
+use super::input::{Act, Held, Input, Outputs, Stored};
+use crate::desired::{self, Entry, Index, Verdict};
+use crate::digest::Digest;
+use crate::event::agent::{AgentFact, Refusal};
+use crate::event::{Actor, AgentEvent, Context};
+use crate::id::AppId;
+use crate::object::Key;
+use crate::sync::{Instance, Limits, Object, Step};
+use crate::time::At;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// The agent.
+#[derive(Clone, Debug)]
+pub struct Agent {
+    limits: Limits,
+    held: Held,
+    known: BTreeMap<AppId, Stored>,
+    instances: BTreeMap<AppId, Instance>,
+    owners: BTreeMap<Key, AppId>,
+    watched: BTreeSet<(String, String, String)>,
+    refused: Option<(desired::Mark, Refusal)>,
+    poisoned: bool,
+    out: Outputs,
+}
+
+impl Agent {
+    /// An agent over what its journal holds.
+    pub fn new(held: Held, stored: BTreeMap<AppId, Stored>, limits: Limits) -> Agent {
+        Agent {
+            limits,
+            held,
+            known: stored,
+            instances: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            watched: BTreeSet::new(),
+            refused: None,
+            poisoned: false,
+            out: Outputs::default(),
+        }
+    }
+
+    /// The index in force and its mark.
+    pub fn held(&self) -> &Held {
+        &self.held
+    }
+
+    /// One instance.
+    pub fn instance(&self, app: &AppId) -> Option<&Instance> {
+        self.instances.get(app)
+    }
+
+    /// All instances.
+    pub fn instances(&self) -> impl Iterator<Item = (&AppId, &Instance)> {
+        self.instances.iter()
+    }
+
+    /// When `Wake` is due: the only timer.
+    pub fn next_wake(&self) -> Option<At> {
+        self.instances.values().filter_map(Instance::next_wake).min()
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, input: Input, at: At) -> Outputs {
+        self.out = Outputs::default();
+        let touched = self.take(input, at);
+        match touched {
+            Touched::None => {}
+            Touched::One(app) => self.collect(&app),
+            Touched::All => {
+                let apps: Vec<AppId> = self.instances.keys().cloned().collect();
+                apps.iter().for_each(|app| self.collect(app));
+            }
+        }
+        self.watch();
+        core::mem::take(&mut self.out)
+    }
+
+    fn take(&mut self, input: Input, at: At) -> Touched {
+        match input {
+            Input::Started { version, kubernetes, journal } => {
+                self.state(None, None, AgentFact::Started { version, kubernetes, journal }, at);
+                if let Some(index) = self.held.index.clone() {
+                    self.follow(&index, at);
+                }
+                Touched::All
+            }
+            Input::Index { index, digest } => self.index(index, digest, at),
+            Input::BadIndex { mark, reason } => {
+                self.refuse(mark, reason, at);
+                Touched::None
+            }
+            Input::Loaded { app, run, objects } => self.with(app, |instance, shared| match objects {
+                Ok(objects) => {
+                    let shared = shared(&objects);
+                    instance.loaded(run, objects, &shared, at);
+                }
+                Err(message) => instance.not_loaded(run, message, at),
+            }),
+            Input::Stored { app, run, problem } => self.with(app, |it, _| it.stored(run, problem, at)),
+            Input::NamespaceEnsured { app, run, problem } => {
+                self.with(app, |it, _| it.namespace_ensured(run, problem, at))
+            }
+            Input::Applied { app, run, object, commit, outcome } => {
+                self.with(app, |it, _| it.applied(run, &object, &commit, outcome, at))
+            }
+            Input::Deleted { app, run, key, outcome } => {
+                self.with(app, |it, _| it.deleted(run, &key, outcome, at))
+            }
+            Input::Inspected { app, key, against, outcome } => {
+                self.with(app, |it, _| it.inspected(&key, against, outcome, at))
+            }
+            Input::Seen { key, fingerprint } => {
+                let Some(app) = self.owners.get(&key).cloned() else { return Touched::None };
+                self.with(app, |it, _| it.seen(&key, fingerprint, at))
+            }
+            Input::Gone { key } => {
+                let Some(app) = self.owners.get(&key).cloned() else { return Touched::None };
+                self.with(app, |it, _| it.vanished(&key, at))
+            }
+            Input::Wake => {
+                let due = |instance: &Instance| instance.next_wake().is_some_and(|due| due <= at);
+                self.instances.values_mut().filter(|it| due(it)).for_each(|it| it.wake(at));
+                Touched::All
+            }
+        }
+    }
+
+    fn with(
+        &mut self,
+        app: AppId,
+        change: impl FnOnce(&mut Instance, &dyn Fn(&[Object]) -> BTreeMap<Key, String>),
+    ) -> Touched {
+        let owners = &self.owners;
+        let shared = |objects: &[Object]| {
+            let other = |key: &Key| owners.get(key).filter(|owner| **owner != app).map(AppId::to_string);
+            objects.iter().filter_map(|object| Some((object.key.clone(), other(&object.key)?))).collect()
+        };
+        let Some(instance) = self.instances.get_mut(&app) else { return Touched::None };
+        change(instance, &shared);
+        Touched::One(app)
+    }
+
+    /// Judges an index against the one held (table in design, section 9).
+    fn index(&mut self, index: Index, digest: Digest, at: At) -> Touched {
+        let held = self.held.digest.map(|held| (self.held.mark, held));
+        let verdict = match held {
+            None if index.mark < self.held.mark => Verdict::Refuse(Refusal::Lower),
+            _ => desired::judge(held, index.mark, digest),
+        };
+        match verdict {
+            Verdict::Same => Touched::None,
+            Verdict::Refuse(reason) => {
+                self.poisoned |= reason == Refusal::Equivocation;
+                self.refuse(index.mark, reason, at);
+                Touched::None
+            }
+            Verdict::Take if self.poisoned => Touched::None,
+            Verdict::Take => {
+                self.follow(&index, at);
+                self.held = Held { mark: index.mark, digest: Some(digest), index: Some(index) };
+                self.out.took_index = true;
+                Touched::All
+            }
+        }
+    }
+
+    fn refuse(&mut self, mark: desired::Mark, reason: Refusal, at: At) {
+        if self.refused != Some((mark, reason)) {
+            self.refused = Some((mark, reason));
+            self.state(None, None, AgentFact::IndexRefused { mark, reason }, at);
+        }
+    }
+
+    /// Brings instances in line with an index. An app that is absent keeps its objects and is no longer acted on.
+    fn follow(&mut self, index: &Index, at: At) {
+        let absent: Vec<AppId> =
+            self.instances.keys().filter(|app| !index.entries.contains_key(*app)).cloned().collect();
+        for app in absent {
+            self.instances.remove(&app);
+            self.owners.retain(|_, owner| *owner != app);
+        }
+        for (app, entry) in &index.entries {
+            match self.instances.get_mut(app) {
+                Some(instance) => instance.ordered(entry.clone(), at),
+                None => self.enter(app, entry, at),
+            }
+        }
+    }
+
+    fn enter(&mut self, app: &AppId, entry: &Entry, at: At) {
+        let known = self.known.remove(app);
+        let (items, applied, stated) = match known {
+            Some(stored) => (stored.items, stored.applied, stored.stated),
+            None => (BTreeMap::new(), None, None),
+        };
+        let mut instance = Instance::new(entry.clone(), items, applied, stated, self.limits);
+        instance.begin(at);
+        self.instances.insert(app.clone(), instance);
+    }
+
+    /// Gathers what an instance stated and asks for, and keeps the map of owners right.
+    fn collect(&mut self, app: &AppId) {
+        let Some(instance) = self.instances.get_mut(app) else { return };
+        let (facts, effects, dirty) = instance.take();
+        let entry = instance.entry.clone();
+        let gone = instance.step() == Step::Gone;
+        if dirty {
+            self.own(app);
+            self.out.dirty.insert(app.clone());
+        }
+        for (fact, at) in facts {
+            self.state(Some(app), Some(&entry), fact, at);
+        }
+        for effect in effects {
+            self.out.acts.push(Act::Instance { app: app.clone(), effect });
+        }
+        if gone {
+            self.instances.remove(app);
+            self.owners.retain(|_, owner| owner != app);
+            self.out.dirty.remove(app);
+            self.out.gone.push(app.clone());
+        }
+    }
+
+    fn own(&mut self, app: &AppId) {
+        let Some(instance) = self.instances.get(app) else { return };
+        self.owners.retain(|key, owner| owner != app || instance.items.contains_key(key));
+        for key in instance.items.keys() {
+            if !self.owners.contains_key(key) {
+                self.owners.insert(key.clone(), app.clone());
+            }
+        }
+    }
+
+    fn state(&mut self, app: Option<&AppId>, entry: Option<&Entry>, fact: AgentFact, at: At) {
+        let mut context = Context::new(Actor::Agent, at);
+        context.app = app.cloned();
+        if let Some(entry) = entry {
+            context.commit = Some(entry.commit.clone());
+            context.trace.clone_from(&entry.trace);
+        }
+        self.out.facts.push(AgentEvent { context, fact });
+    }
+
+    fn watch(&mut self) {
+        if self.out.dirty.is_empty() && self.out.gone.is_empty() && !self.out.took_index {
+            return;
+        }
+        let kinds = self.instances.values().flat_map(|instance| {
+            instance
+                .items
+                .iter()
+                .map(|(key, item)| (key.group.clone(), item.version.clone(), key.kind.clone()))
+        });
+        let kinds: BTreeSet<(String, String, String)> = kinds.collect();
+        if kinds != self.watched {
+            self.watched.clone_from(&kinds);
+            self.out.acts.push(Act::Watch(kinds));
+        }
+    }
+}
+
+enum Touched {
+    None,
+    One(AppId),
+    All,
+}

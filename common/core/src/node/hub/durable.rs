@@ -1,0 +1,76 @@
+//! What the log makes: the durable state of the hub.
+
+use crate::cluster::Chain;
+use crate::event::{AgentEvent, AgentFact, HubEvent};
+use crate::id::{AccountKey, ClusterName};
+use crate::planner::Report;
+use crate::time::At;
+use crate::{catalog, cluster, planner, source};
+
+/// The machines of the hub, side by side.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Durable {
+    /// Sources and revisions.
+    pub sources: source::State,
+    /// Declarations.
+    pub catalog: catalog::State,
+    /// The fleet.
+    pub clusters: cluster::State,
+    /// Bundles and indexes.
+    pub planner: planner::State,
+    /// Log index of the last event that was applied.
+    pub index: u64,
+    /// When that event was appended.
+    pub appended_at: At,
+}
+
+impl Durable {
+    /// Applies a fact of the hub.
+    pub fn hub_event(&mut self, index: u64, appended_at: At, event: &HubEvent) {
+        source::evolve(&mut self.sources, index, event);
+        catalog::evolve(&mut self.catalog, index, event);
+        cluster::evolve(&mut self.clusters, event);
+        planner::evolve(&mut self.planner, index, event);
+        self.stand_at(index, appended_at);
+    }
+
+    /// Applies a fact of an agent: its place in the chain, and what it says if it can be read.
+    ///
+    /// Returns the cluster that it is about; `None` if the account is unknown (its cluster was removed).
+    pub fn agent_event(
+        &mut self,
+        index: u64,
+        appended_at: At,
+        account: &AccountKey,
+        chain: Chain,
+        event: Option<&AgentEvent>,
+    ) -> Option<ClusterName> {
+        self.clusters.advance(account, chain);
+        self.stand_at(index, appended_at);
+        let name = self.clusters.accounts.get(account)?.clone();
+        let event = event?;
+        match (&event.fact, &event.context.app) {
+            (AgentFact::InstanceChanged(status), Some(app)) => {
+                let said = Report { status: status.clone(), at: appended_at, index };
+                planner::report(&mut self.planner, &name, app, said);
+            }
+            (AgentFact::Withdrawn { .. }, Some(app)) => {
+                planner::state::withdrawn(&mut self.planner, &name, app);
+            }
+            (AgentFact::Started { version, kubernetes, .. }, _) => {
+                let cluster = self.clusters.clusters.get_mut(&name);
+                if let Some(enrolment) = cluster.and_then(|cluster| cluster.enrolment.as_mut()) {
+                    enrolment.agent_version.clone_from(version);
+                    enrolment.kubernetes_version.clone_from(kubernetes);
+                }
+            }
+            _ => {}
+        }
+        Some(name)
+    }
+
+    fn stand_at(&mut self, index: u64, appended_at: At) {
+        self.index = index;
+        self.appended_at = self.appended_at.max(appended_at);
+    }
+}

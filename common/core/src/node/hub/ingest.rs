@@ -1,0 +1,97 @@
+//! What agents send: joining, events, heartbeats.
+
+use super::input::{Append, Foreign, Reply};
+use super::step::Hub;
+use crate::cluster::{self, Batch, Chain, Ingested, JoinRequest};
+use crate::event::{Actor, AgentEvent, Context, HubEvent, HubFact};
+use crate::id::AccountKey;
+use crate::time::{At, Span};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+/// One refusal per account is recorded in this time; the rest are only answered, so that a flood cannot fill the log.
+const REFUSAL_EVERY: Span = Span::secs(10);
+
+impl Hub {
+    pub(super) fn join(&mut self, token: u64, request: &JoinRequest, at: At) {
+        let reply = match cluster::join(&self.durable.clusters, request, at) {
+            Ok((cluster, event)) => {
+                event.into_iter().for_each(|event| self.record(event));
+                self.hear(&cluster, at);
+                let known = self.durable.clusters.clusters.get(&cluster);
+                let enrolment = known.and_then(|known| known.enrolment.as_ref());
+                let account = enrolment.map_or(&request.account, |enrolment| &enrolment.account).clone();
+                Reply::Joined { cluster, account }
+            }
+            Err((reason, event)) => {
+                self.record(event);
+                Reply::JoinRefused(reason)
+            }
+        };
+        self.out.replies.push((token, reply));
+    }
+
+    pub(super) fn batch(
+        &mut self,
+        token: u64,
+        account: &AccountKey,
+        batch: &Batch,
+        facts: Vec<Option<AgentEvent>>,
+        at: At,
+    ) {
+        let Some((name, _, enrolment)) = self.durable.clusters.by_account(account) else {
+            let reason = String::from("the account is not of this fleet");
+            self.out.replies.push((token, Reply::Refused { reason }));
+            return;
+        };
+        let name = name.clone();
+        match cluster::ingest(enrolment, batch) {
+            Ingested::Forged { reason, seq } => {
+                self.forged(token, account, reason.to_string(), batch.incarnation, seq, at);
+            }
+            Ingested::Gap { chain } => {
+                self.hear(&name, at);
+                self.out.replies.push((token, Reply::Gap { chain }));
+            }
+            Ingested::Accepted { chain, from } => {
+                self.hear(&name, at);
+                for (link, event) in batch.links.iter().zip(facts).skip(from) {
+                    let index = self.durable.index + 1;
+                    let place = Chain { incarnation: batch.incarnation, seq: link.seq, hash: link.hash };
+                    let appended_at = self.out.appended_at;
+                    self.durable.agent_event(index, appended_at, account, place, event.as_ref());
+                    let cluster = name.clone();
+                    self.out.appends.push(Append::Foreign(Foreign { cluster, link: link.clone(), event }));
+                }
+                self.durable.clusters.advance(account, chain);
+                let desired = self.durable.planner.fleet.get(&name);
+                let mark = desired.map(|desired| desired.index.mark).unwrap_or_default();
+                if desired.is_some_and(|desired| !desired.withdrawn.is_empty()) {
+                    self.dirty(name);
+                }
+                self.out.replies.push((token, Reply::Receipt { chain, mark }));
+            }
+        }
+    }
+
+    pub(super) fn forged(
+        &mut self,
+        token: u64,
+        account: &AccountKey,
+        reason: String,
+        incarnation: u64,
+        seq: u64,
+        at: At,
+    ) {
+        let recent = self.refusals.get(account).is_some_and(|last| at.since(*last) < REFUSAL_EVERY);
+        if !recent {
+            self.refusals.insert(account.clone(), at);
+            let mut context = Context::new(Actor::Hub, at);
+            context.cluster = self.durable.clusters.accounts.get(account).cloned();
+            let fact =
+                HubFact::EventRefused { account: account.clone(), reason: reason.clone(), incarnation, seq };
+            self.record(HubEvent { context, fact });
+        }
+        self.out.replies.push((token, Reply::Refused { reason }));
+    }
+}

@@ -1,0 +1,463 @@
+//! The step: one input in, events, replies and effects out.
+
+use super::command;
+use super::debt::{Book, Debt, Effect, Previous};
+use super::durable::Durable;
+use super::input::{Append, Input, Outcome, Outputs, Rendered, Reply, Settings};
+use crate::catalog::{self, Reading};
+use crate::desired::Mark;
+use crate::event::{Actor, Context, HubEvent, HubFact};
+use crate::id::{AccountKey, ClusterName, CommitId, SourceName};
+use crate::planner::{self, Variant, plan::Stay};
+use crate::source::{self, Track};
+use crate::time::At;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Most clusters that one step plans; the rest follow at once in the next.
+const PLANNED_PER_STEP: usize = 256;
+
+/// Most rounds of planning in one step: an event of a plan can make a cluster leave, which makes it plan no more.
+const ROUNDS: usize = 8;
+
+/// The hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    pub(super) durable: Durable,
+    pub(super) settings: Settings,
+    pub(super) out: Outputs,
+    pub(super) book: Book,
+    pub(super) heard: BTreeMap<ClusterName, At>,
+    pub(super) deadlines: BTreeSet<(At, ClusterName)>,
+    pub(super) refusals: BTreeMap<AccountKey, At>,
+    started_at: At,
+    dirty: BTreeSet<ClusterName>,
+    uses: BTreeMap<ClusterName, BTreeSet<Variant>>,
+    users: BTreeMap<Variant, BTreeSet<ClusterName>>,
+    refused: BTreeMap<ClusterName, BTreeMap<crate::id::AppId, String>>,
+    read_at: BTreeMap<SourceName, CommitId>,
+    rendered_at: BTreeMap<Variant, CommitId>,
+    followed: BTreeSet<Track>,
+}
+
+impl Hub {
+    /// A hub over a replayed state; what is volatile starts as unknown.
+    pub fn new(durable: Durable, settings: Settings) -> Hub {
+        Hub {
+            durable,
+            settings,
+            out: Outputs::default(),
+            book: Book::default(),
+            heard: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            refusals: BTreeMap::new(),
+            started_at: At::default(),
+            dirty: BTreeSet::new(),
+            uses: BTreeMap::new(),
+            users: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            read_at: BTreeMap::new(),
+            rendered_at: BTreeMap::new(),
+            followed: BTreeSet::new(),
+        }
+    }
+
+    /// The durable state.
+    pub fn state(&self) -> &Durable {
+        &self.durable
+    }
+
+    /// When a cluster was last heard of by this process.
+    pub fn heard_at(&self, cluster: &ClusterName) -> Option<At> {
+        self.heard.get(cluster).copied()
+    }
+
+    /// Apps that Git names for a cluster and that cannot be placed, with the reason.
+    pub fn refused(&self, cluster: &ClusterName) -> Option<&BTreeMap<crate::id::AppId, String>> {
+        self.refused.get(cluster)
+    }
+
+    /// Whether everything that was owed is paid.
+    pub fn is_idle(&self) -> bool {
+        self.book.is_empty() && self.dirty.is_empty()
+    }
+
+    /// Takes one input.
+    pub fn step(&mut self, input: Input, at: At) -> Outputs {
+        let at = at.max(self.durable.appended_at);
+        self.out = Outputs { first: self.durable.index + 1, appended_at: at, ..Outputs::default() };
+        self.take(input, at);
+        self.settle(at);
+        self.ask(at);
+        core::mem::take(&mut self.out)
+    }
+
+    /// When `Wake` is due: the only timer.
+    pub fn next_wake(&self) -> Option<At> {
+        let silence = self.deadlines.first().map(|(at, _)| *at);
+        let planning = (!self.dirty.is_empty()).then_some(At(0));
+        [silence, self.book.next_wake(), planning].into_iter().flatten().min()
+    }
+
+    fn take(&mut self, input: Input, at: At) {
+        match input {
+            Input::Started { version, epoch } => self.start(version, epoch, at),
+            Input::Sighted(sighting) => {
+                if let Some(event) = source::sight(&self.durable.sources, &sighting, at) {
+                    self.record(event);
+                }
+            }
+            Input::Read(reading) => self.read(&reading, at),
+            Input::Rendered(rendered) => self.rendered(rendered, at),
+            Input::Published { cluster, mark } => self.published(&cluster, mark),
+            Input::AccountSet(account) => self.book.settle(&Debt::Account(account)),
+            Input::Refill => self.refill(),
+            Input::Failed(debt) => self.book.fail(&debt, at),
+            Input::Ordered { token, actor, command } => self.order(token, &actor, &command, at),
+            Input::Joining { token, request } => self.join(token, &request, at),
+            Input::Batched { token, account, batch, facts } => self.batch(token, &account, &batch, facts, at),
+            Input::Forged { token, account, reason, incarnation, seq } => {
+                self.forged(token, &account, reason, incarnation, seq, at);
+            }
+            Input::Wake => self.wake(at),
+        }
+    }
+
+    /// After a start everything volatile is unknown: every cluster is planned, published and given a lease of grace.
+    fn start(&mut self, version: String, epoch: u64, at: At) {
+        self.started_at = at;
+        self.record(HubEvent {
+            context: Context::new(Actor::Hub, at),
+            fact: HubFact::Started { version, epoch },
+        });
+        let names: Vec<ClusterName> = self.durable.clusters.clusters.keys().cloned().collect();
+        for name in names {
+            self.deadlines.insert((at.plus(self.settings.lease), name.clone()));
+            self.dirty.insert(name);
+        }
+        let sources: Vec<SourceName> = self.durable.sources.sources.keys().cloned().collect();
+        sources.into_iter().for_each(|source| self.book.owe(Debt::Read(source)));
+        self.refill();
+    }
+
+    fn refill(&mut self) {
+        let accounts = self.durable.clusters.accounts.keys().chain(self.durable.clusters.revoked.keys());
+        accounts.for_each(|account| self.book.owe(Debt::Account(account.clone())));
+        for name in self.durable.planner.fleet.keys() {
+            self.book.owe(Debt::Publish(name.clone()));
+        }
+    }
+
+    fn read(&mut self, reading: &Reading, at: At) {
+        self.book.settle(&Debt::Read(reading.source.clone()));
+        let Some(source) = self.durable.sources.sources.get(&reading.source) else { return };
+        if self.durable.sources.head(&source.track).is_some_and(|head| head.commit != reading.commit) {
+            self.book.owe(Debt::Read(reading.source.clone()));
+            return;
+        }
+        self.read_at.insert(reading.source.clone(), reading.commit.clone());
+        for event in catalog::read(&self.durable.catalog, reading, at) {
+            self.record(event);
+        }
+    }
+
+    fn rendered(&mut self, rendered: Rendered, at: At) {
+        let Rendered { variant, commit, outcome } = rendered;
+        self.book.settle(&Debt::Render(variant.clone()));
+        let head = self.durable.sources.head(&variant.track);
+        if head.is_some_and(|head| head.commit != commit) {
+            self.book.owe(Debt::Render(variant));
+            return;
+        }
+        let context = Context::new(Actor::Hub, at)
+            .commit(&commit)
+            .cause(head.map(|head| head.index))
+            .trace(head.and_then(|head| head.trace.clone()));
+        self.rendered_at.insert(variant.clone(), commit.clone());
+        let known = self.durable.planner.bundles.get(&variant);
+        let failed_here =
+            self.durable.planner.failures.get(&variant).is_some_and(|failure| failure.commit == commit);
+        match outcome {
+            Outcome::Sealed { digest, sealed, size, objects, inputs }
+                if known.is_none_or(|bundle| bundle.digest != digest || bundle.inputs != inputs)
+                    || self.durable.planner.failures.contains_key(&variant) =>
+            {
+                let fact = HubFact::BundleSealed { variant, digest, sealed, size, objects, inputs };
+                self.record(HubEvent { context, fact });
+            }
+            Outcome::Failed { file, document, line, cause } if !failed_here => {
+                let fact = HubFact::RenderFailed { variant, file, document, line, cause };
+                self.record(HubEvent { context, fact });
+            }
+            _ => {}
+        }
+    }
+
+    fn published(&mut self, cluster: &ClusterName, mark: Mark) {
+        self.book.settle(&Debt::Publish(cluster.clone()));
+        let desired = self.durable.planner.fleet.get(cluster);
+        if desired.is_some_and(|desired| desired.index.mark != mark) {
+            self.book.owe(Debt::Publish(cluster.clone()));
+        }
+    }
+
+    fn order(&mut self, token: u64, actor: &Actor, command: &command::Command, at: At) {
+        let reply = match command::decide(&self.durable, command, actor, at) {
+            Err(rejected) => Reply::Rejected(rejected),
+            Ok(events) => {
+                let changed = !events.is_empty();
+                let index = if changed { self.durable.index + 1 } else { self.durable.index };
+                events.into_iter().for_each(|event| self.record(event));
+                Reply::Done { index, changed }
+            }
+        };
+        self.out.replies.push((token, reply));
+    }
+
+    /// Appends a fact of the hub and applies it.
+    pub(super) fn record(&mut self, event: HubEvent) {
+        let index = self.durable.index + 1;
+        self.durable.hub_event(index, self.out.appended_at, &event);
+        self.touched(&event);
+        self.out.appends.push(Append::Own(event));
+    }
+
+    /// Marks what a fact makes due.
+    fn touched(&mut self, event: &HubEvent) {
+        let cluster = event.context.cluster.as_ref();
+        match &event.fact {
+            HubFact::CommitSeen { track, .. } | HubFact::SourceAllowed { track, .. } => self.moved(track),
+            HubFact::SourceAdded { source, .. } => {
+                self.book.owe(Debt::Read(source.clone()));
+                self.every_cluster();
+            }
+            HubFact::SourceRemoved { .. } => self.every_cluster(),
+            HubFact::CatalogChanged { .. } => self.every_cluster(),
+            HubFact::BundleSealed { variant, .. } => {
+                self.dirty.extend(self.users.get(variant).into_iter().flatten().cloned());
+            }
+            HubFact::IndexRaised { .. } => {
+                cluster.into_iter().for_each(|name| self.book.owe(Debt::Publish(name.clone())));
+            }
+            HubFact::ClusterJoined { account, .. } => {
+                self.book.owe(Debt::Account(account.clone()));
+                self.dirty.extend(cluster.cloned());
+            }
+            HubFact::ClusterRemoved { account } => {
+                account.iter().for_each(|account| self.book.owe(Debt::Account(account.clone())));
+                cluster.into_iter().for_each(|name| self.forget(name));
+            }
+            HubFact::ClusterRenamed { from, to } => {
+                self.forget(from);
+                if let Some(heard) = self.heard.remove(from) {
+                    self.heard.insert(to.clone(), heard);
+                }
+                self.deadlines.insert((self.out.appended_at.plus(self.settings.lease), to.clone()));
+                self.dirty.insert(to.clone());
+                self.book.owe(Debt::Publish(to.clone()));
+            }
+            HubFact::SyncRequested { clusters, .. } => self.dirty.extend(clusters.iter().cloned()),
+            HubFact::Approved { .. } | HubFact::ClusterLeaving | HubFact::ClusterInvited { .. } => {
+                self.dirty.extend(cluster.cloned());
+            }
+            _ => {}
+        }
+    }
+
+    fn moved(&mut self, track: &Track) {
+        let sources = self.durable.sources.sources.iter().filter(|(_, source)| source.track == *track);
+        let reads: Vec<Debt> = sources.map(|(name, _)| Debt::Read(name.clone())).collect();
+        let renders = self.users.keys().filter(|variant| variant.track == *track);
+        let renders: Vec<Debt> = renders.map(|variant| Debt::Render(variant.clone())).collect();
+        reads.into_iter().chain(renders).for_each(|debt| self.book.owe(debt));
+    }
+
+    fn every_cluster(&mut self) {
+        self.dirty.extend(self.durable.clusters.clusters.keys().cloned());
+    }
+
+    fn forget(&mut self, cluster: &ClusterName) {
+        for variant in self.uses.remove(cluster).into_iter().flatten() {
+            if let Some(users) = self.users.get_mut(&variant) {
+                users.remove(cluster);
+            }
+        }
+        self.users.retain(|_, users| !users.is_empty());
+        self.refused.remove(cluster);
+        self.dirty.remove(cluster);
+    }
+
+    /// Plans every cluster that something touched.
+    fn settle(&mut self, at: At) {
+        for _ in 0..ROUNDS {
+            let names: Vec<ClusterName> = self.dirty.iter().take(PLANNED_PER_STEP).cloned().collect();
+            if names.is_empty() {
+                return;
+            }
+            for name in names {
+                self.dirty.remove(&name);
+                self.plan(&name, at);
+            }
+        }
+    }
+
+    fn plan(&mut self, name: &ClusterName, at: At) {
+        let Some(known) = self.durable.clusters.clusters.get(name) else { return };
+        let (placements, refused) =
+            catalog::placements(&self.durable.catalog, &self.durable.sources, name, known);
+        let (leaving, joined) = (known.leaving, known.enrolment.is_some());
+        let stay = if leaving { Stay::Leaves } else { Stay::Stays };
+        self.use_variants(name, placements.values().map(|placement| placement.variant.clone()).collect());
+        let mark = self.durable.planner.next_mark(name);
+        let none = planner::Desired::default();
+        let desired = self.durable.planner.fleet.get(name).unwrap_or(&none);
+        let changes = planner::plan(&self.durable.planner, desired, &placements, &refused, stay, mark);
+        self.refused.insert(name.clone(), refused);
+        if joined && !changes.is_empty() {
+            let bundle = changes.iter().find_map(|change| change.entry.as_ref());
+            let mut context = Context::new(Actor::Hub, at).cluster(name);
+            if let Some(entry) = bundle {
+                context = context.commit(&entry.commit).trace(entry.trace.clone());
+            }
+            context.cause =
+                self.out.appends.is_empty().then_some(self.durable.index).or(Some(self.out.first));
+            self.record(HubEvent { context, fact: HubFact::IndexRaised { mark, changes } });
+        }
+        let empty = self.durable.planner.fleet.get(name).is_none_or(|left| left.index.entries.is_empty());
+        if leaving && empty {
+            let cluster = self.durable.clusters.clusters.get(name);
+            let account = cluster.and_then(|cluster| Some(cluster.enrolment.as_ref()?.account.clone()));
+            let context = Context::new(Actor::Hub, at).cluster(name);
+            self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });
+        }
+    }
+
+    /// Keeps count of who uses which variant; one that is new, or whose revision moved, is to be rendered.
+    fn use_variants(&mut self, name: &ClusterName, now: BTreeSet<Variant>) {
+        let before = self.uses.insert(name.clone(), now.clone()).unwrap_or_default();
+        for gone in before.difference(&now) {
+            if let Some(users) = self.users.get_mut(gone) {
+                users.remove(name);
+                if users.is_empty() {
+                    self.users.remove(gone);
+                }
+            }
+        }
+        for variant in now {
+            let head = self.durable.sources.head(&variant.track);
+            if head.is_some_and(|head| self.rendered_at.get(&variant) != Some(&head.commit)) {
+                self.book.owe(Debt::Render(variant.clone()));
+            }
+            self.users.entry(variant).or_default().insert(name.clone());
+        }
+    }
+
+    /// Turns due debts into effects; those that became void are dropped.
+    fn ask(&mut self, at: At) {
+        let sources = self.durable.sources.sources.values().map(|source| source.track.clone());
+        let wanted: BTreeSet<Track> =
+            sources.chain(self.users.keys().map(|variant| variant.track.clone())).collect();
+        if wanted != self.followed {
+            self.followed.clone_from(&wanted);
+            self.out.effects.push(Effect::Follow(wanted));
+        }
+        for debt in self.book.due(at) {
+            match self.effect(&debt) {
+                Some(effect) => self.out.effects.push(effect),
+                None => self.book.settle(&debt),
+            }
+        }
+    }
+
+    fn effect(&self, debt: &Debt) -> Option<Effect> {
+        match debt {
+            Debt::Account(account) => {
+                let joined = self.durable.clusters.by_account(account);
+                let user_key = joined.map(|(_, _, enrolment)| enrolment.user_key.clone());
+                Some(Effect::SetAccount { account: account.clone(), user_key })
+            }
+            Debt::Read(name) => {
+                let source = self.durable.sources.sources.get(name)?;
+                let head = self.durable.sources.head(&source.track)?;
+                (self.read_at.get(name) != Some(&head.commit)).then(|| Effect::Read {
+                    source: name.clone(),
+                    track: source.track.clone(),
+                    path: source.path.clone(),
+                    commit: head.commit.clone(),
+                    cause: head.index,
+                    trace: head.trace.clone(),
+                })
+            }
+            Debt::Render(variant) => {
+                let head = self.durable.sources.head(&variant.track)?;
+                self.users.get(variant)?;
+                if self.rendered_at.get(variant) == Some(&head.commit) {
+                    return None;
+                }
+                let bundle = self.durable.planner.bundles.get(variant);
+                let failed = self.durable.planner.failures.contains_key(variant);
+                let previous = bundle.filter(|_| !failed).map(|bundle| Previous {
+                    commit: bundle.commit.clone(),
+                    digest: bundle.digest,
+                    inputs: bundle.inputs.clone(),
+                });
+                Some(Effect::Render {
+                    variant: variant.clone(),
+                    commit: head.commit.clone(),
+                    previous,
+                    trace: head.trace.clone(),
+                })
+            }
+            Debt::Publish(name) => {
+                let enrolment = self.durable.clusters.clusters.get(name)?.enrolment.as_ref()?;
+                let desired = self.durable.planner.fleet.get(name)?;
+                Some(Effect::Publish {
+                    cluster: name.clone(),
+                    account: enrolment.account.clone(),
+                    box_key: enrolment.box_key.clone(),
+                    index: desired.index.clone(),
+                })
+            }
+        }
+    }
+
+    /// Notes that a cluster was heard.
+    pub(super) fn hear(&mut self, name: &ClusterName, at: At) {
+        if self.heard.insert(name.clone(), at).is_none() {
+            self.deadlines.insert((at.plus(self.settings.lease), name.clone()));
+        }
+        let silent = self.durable.clusters.clusters.get(name).and_then(|cluster| cluster.silent_since);
+        if let Some(since) = silent {
+            let context = Context::new(Actor::Hub, at).cluster(name);
+            let fact = HubFact::ClusterBack { silent_ms: at.since(since).0 };
+            self.record(HubEvent { context, fact });
+        }
+    }
+
+    pub(super) fn dirty(&mut self, name: ClusterName) {
+        self.dirty.insert(name);
+    }
+
+    /// Calls silent whoever has not been heard of for the lease.
+    fn wake(&mut self, at: At) {
+        while let Some((due, name)) = self.deadlines.first().cloned() {
+            if due > at {
+                return;
+            }
+            self.deadlines.remove(&(due, name.clone()));
+            let Some(known) = self.durable.clusters.clusters.get(&name) else { continue };
+            let heard = self.heard.get(&name).copied().unwrap_or(self.started_at);
+            let again = heard.plus(self.settings.lease);
+            if again > at {
+                self.deadlines.insert((again, name));
+                continue;
+            }
+            if known.enrolment.is_some() && known.silent_since.is_none() {
+                let context = Context::new(Actor::Hub, at).cluster(&name);
+                self.record(HubEvent { context, fact: HubFact::ClusterSilent { heard_at: heard } });
+            }
+            self.heard.remove(&name);
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! What an instance asks of the cluster, and what it hears.
+
+use crate::desired::Entry;
+use crate::digest::Digest;
+use crate::health::{Cause, Judgement};
+use crate::id::CommitId;
+use crate::object::Key;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde_json::Value;
+
+/// One object of a bundle, its namespace filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Its key.
+    pub key: Key,
+    /// API version without the group.
+    pub version: String,
+    /// The object as Git says it.
+    pub value: Arc<Value>,
+    /// Digest of its content.
+    pub content: Digest,
+    /// It carries `Prune=false`.
+    pub keep: bool,
+}
+
+/// What a watch or a response says of a live object without holding it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Fingerprint {
+    /// UID.
+    pub uid: String,
+    /// Resource version as a number: the API server promises that they compare.
+    pub version: u64,
+    /// Fingerprint of the fields that we own.
+    pub owned: u64,
+    /// A deletion timestamp is set.
+    pub deleting: bool,
+}
+
+/// A field that was ours and is not any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostField {
+    /// Its path.
+    pub path: String,
+    /// Who has it now; empty if unknown.
+    pub manager: String,
+}
+
+/// An object was applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// What it is like now.
+    pub fingerprint: Fingerprint,
+    /// Its health now.
+    pub judgement: Judgement,
+    /// Fields that applying took back or took over, and from whom; filled when healing and on a first apply.
+    pub taken: Vec<LostField>,
+    /// The object did not exist before.
+    pub created: bool,
+}
+
+/// A request failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Named cause, if there is one.
+    pub cause: Option<Cause>,
+    /// What the API server says.
+    pub message: String,
+}
+
+/// An object was deleted, or its deletion was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It is not there any more.
+    Gone,
+    /// It goes once its finalizers are done.
+    Pending,
+}
+
+/// A look at a live object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inspected {
+    /// It is there.
+    Found {
+        /// What it is like.
+        fingerprint: Fingerprint,
+        /// Its health; causes of its pods are in it.
+        judgement: Judgement,
+        /// Fields that a dry run would take back; filled when asked for.
+        lost: Vec<LostField>,
+    },
+    /// It is not there.
+    Missing,
+    /// It could not be read: nothing is known.
+    Unreadable(String),
+}
+
+/// An order of one instance to the shell. Responses carry the run back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Fetch the entry's bundle if it is not in the journal, verify it, and hand over its objects.
+    Load {
+        /// The run.
+        run: u64,
+        /// The entry.
+        entry: Entry,
+    },
+    /// Write the inventory into the cluster.
+    Store {
+        /// The run.
+        run: u64,
+        /// Every key that is or will be ours, with its version.
+        keys: Vec<(Key, String)>,
+    },
+    /// Make sure that a namespace exists; it is nobody's object.
+    EnsureNamespace {
+        /// The run.
+        run: u64,
+        /// Its name.
+        namespace: String,
+    },
+    /// Apply an object.
+    Apply {
+        /// The run.
+        run: u64,
+        /// The object.
+        object: Object,
+        /// The commit that last changed it.
+        commit: CommitId,
+        /// Look first, so that the fields taken and their managers can be named.
+        look_first: bool,
+    },
+    /// Delete an object.
+    Delete {
+        /// The run.
+        run: u64,
+        /// The object.
+        key: Key,
+        /// API version without the group.
+        version: String,
+        /// Only if it still is this one; empty if unknown.
+        uid: String,
+    },
+    /// Look at a live object.
+    Inspect {
+        /// The object.
+        key: Key,
+        /// API version without the group.
+        version: String,
+        /// Look at its pods too.
+        pods: bool,
+        /// Name the fields that applying this would take back.
+        against: Option<Object>,
+    },
+    /// Remove the inventory from the cluster; the app is gone.
+    Forget,
+}

@@ -1,0 +1,206 @@
+//! What is known of one instance: durable inventory, volatile work.
+
+use super::ports::{Effect, Fingerprint, Object, Problem};
+use crate::desired::{Entry, Mark};
+use crate::digest::Digest;
+use crate::event::AgentFact;
+use crate::event::agent::Status;
+use crate::health::Judgement;
+use crate::id::CommitId;
+use crate::object::Key;
+use crate::reconcile::fight::Fights;
+use crate::time::{At, Span};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Bounds that the operator sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Requests of one instance in flight. Default 8: more were no faster on a real API server.
+    pub in_flight: usize,
+    /// How long a new state may take to become healthy before that is named. Default 300 s.
+    pub health_timeout: Span,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { in_flight: 8, health_timeout: Span::secs(300) }
+    }
+}
+
+/// One object of the inventory. Durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item {
+    /// API version without the group.
+    pub version: String,
+    /// Digest of what was last applied; zero before the first time.
+    pub content: Digest,
+    /// The commit that last changed it.
+    pub commit: CommitId,
+    /// UID, empty before the first time.
+    pub uid: String,
+    /// Fingerprint of the fields that we own.
+    pub owned: u64,
+    /// It carries `Prune=false`.
+    pub keep: bool,
+}
+
+/// What an instance is doing. Volatile: a restart begins with `Loading`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The bundle is being fetched.
+    Loading,
+    /// A guard holds it.
+    Parked,
+    /// The inventory is being written.
+    Storing,
+    /// Objects are being applied.
+    Applying,
+    /// Everything is applied; health is waited for before anything is deleted.
+    Settling,
+    /// What left the bundle is being deleted.
+    Pruning,
+    /// Nothing to do.
+    Resting,
+    /// Everything is being deleted.
+    Withdrawing,
+    /// Gone.
+    Gone,
+}
+
+/// A drift that is not healed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drift {
+    /// First sight.
+    pub since: At,
+    /// The whole object is gone.
+    pub gone: bool,
+    /// `DriftBegun` was stated.
+    pub begun: bool,
+    /// Which fields, once known.
+    pub fields: Vec<String>,
+    /// Who took them.
+    pub manager: String,
+    /// Not before this time: somebody fights.
+    pub not_before: At,
+    /// A request about it is in flight.
+    pub asked: bool,
+}
+
+/// One app on this cluster.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// What the index says. Durable.
+    pub entry: Entry,
+    /// The inventory. Durable.
+    pub items: BTreeMap<Key, Item>,
+    /// The bundle that is applied completely, if one is. Durable.
+    pub applied: Option<(Mark, Digest)>,
+    /// The last state that was stated as an event. Durable.
+    pub stated: Option<Status>,
+
+    pub(super) limits: Limits,
+    pub(super) run: u64,
+    pub(super) step: Step,
+    pub(super) objects: BTreeMap<Key, Object>,
+    pub(super) holds_objects: bool,
+    pub(super) stages: Vec<Vec<Key>>,
+    pub(super) in_flight: BTreeSet<Key>,
+    pub(super) waiting: bool,
+    pub(super) draining: bool,
+    pub(super) problems: BTreeMap<Key, Problem>,
+    pub(super) trouble: Option<String>,
+    pub(super) attempt: u32,
+    pub(super) retry_at: Option<At>,
+    pub(super) settle_by: Option<At>,
+    pub(super) leaving: Vec<Key>,
+    pub(super) deleted: Vec<Key>,
+    pub(super) live: BTreeMap<Key, Fingerprint>,
+    pub(super) health: BTreeMap<Key, Judgement>,
+    pub(super) inspect_at: BTreeMap<Key, At>,
+    pub(super) inspecting: BTreeSet<Key>,
+    pub(super) drifts: BTreeMap<Key, Drift>,
+    pub(super) fights: Fights,
+    pub(super) stated_at: Vec<At>,
+    pub(super) state_after: Option<At>,
+    pub(super) flaps: u32,
+    pub(super) dirty: bool,
+    pub(super) facts: Vec<(AgentFact, At)>,
+    pub(super) effects: Vec<Effect>,
+}
+
+impl Instance {
+    /// An instance as the journal has it, or a new one.
+    pub fn new(
+        entry: Entry,
+        items: BTreeMap<Key, Item>,
+        applied: Option<(Mark, Digest)>,
+        stated: Option<Status>,
+        limits: Limits,
+    ) -> Instance {
+        Instance {
+            entry,
+            items,
+            applied,
+            stated,
+            limits,
+            run: 0,
+            step: Step::Loading,
+            objects: BTreeMap::new(),
+            holds_objects: false,
+            stages: Vec::new(),
+            in_flight: BTreeSet::new(),
+            waiting: false,
+            draining: false,
+            problems: BTreeMap::new(),
+            trouble: None,
+            attempt: 0,
+            retry_at: None,
+            settle_by: None,
+            leaving: Vec::new(),
+            deleted: Vec::new(),
+            live: BTreeMap::new(),
+            health: BTreeMap::new(),
+            inspect_at: BTreeMap::new(),
+            inspecting: BTreeSet::new(),
+            drifts: BTreeMap::new(),
+            fights: Fights::default(),
+            stated_at: Vec::new(),
+            state_after: None,
+            flaps: 0,
+            dirty: true,
+            facts: Vec::new(),
+            effects: Vec::new(),
+        }
+    }
+
+    /// What it is doing.
+    pub fn step(&self) -> Step {
+        self.step
+    }
+
+    /// Health of an object, if it was judged.
+    pub fn health_of(&self, key: &Key) -> Option<&Judgement> {
+        self.health.get(key)
+    }
+
+    /// Takes what was stated, what is asked for, and whether the durable part changed.
+    pub fn take(&mut self) -> (Vec<(AgentFact, At)>, Vec<Effect>, bool) {
+        let dirty = core::mem::take(&mut self.dirty);
+        (core::mem::take(&mut self.facts), core::mem::take(&mut self.effects), dirty)
+    }
+
+    /// When it must be woken.
+    pub fn next_wake(&self) -> Option<At> {
+        let drifts = self.drifts.values().filter(|drift| !drift.asked).map(|drift| drift.not_before);
+        let inspections =
+            self.inspect_at.iter().filter(|(key, _)| !self.inspecting.contains(*key)).map(|(_, at)| *at);
+        let healing = self.entry.policy.self_heal && self.step == Step::Resting;
+        let drifts = drifts.filter(|at| healing && at.0 > 0).min();
+        [self.retry_at, self.settle_by, self.state_after, drifts, inspections.min()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}

@@ -1,0 +1,158 @@
+//! What is stated of an instance, and when.
+
+use super::state::{Instance, Step};
+use crate::event::AgentFact;
+use crate::event::agent::{Phase, Status, Trouble};
+use crate::health::{Health, Judgement};
+use crate::object::Key;
+use crate::time::{At, Span};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Most objects in trouble, or held, that one event names.
+const NAMED_MAX: usize = 20;
+
+/// Longest message, in characters.
+const MESSAGE_MAX: usize = 400;
+
+/// So many changes of health within [`BUDGET_SPAN`] are stated at once; further ones are folded for [`FOLD`].
+const BUDGET: usize = 4;
+
+/// See [`BUDGET`].
+const BUDGET_SPAN: Span = Span::secs(10);
+
+/// How long changes of health are folded together (design, section 9: 2 s).
+const FOLD: Span = Span::secs(2);
+
+impl Instance {
+    /// The state of this instance in words.
+    pub fn status(&self) -> Status {
+        let fate = self.fate();
+        let mut troubles: Vec<Trouble> = self.problem_list().collect();
+        troubles.extend(self.health.iter().filter(|(key, judged)| self.is_trouble(key, judged)).map(
+            |(key, judged)| Trouble {
+                object: key.clone(),
+                cause: judged.cause.clone(),
+                message: cut(&judged.message),
+            },
+        ));
+        troubles.truncate(NAMED_MAX);
+        let phase = self.phase(!fate.held.is_empty(), !fate.kept.is_empty());
+        let message = self.message(phase, fate.delete.len(), fate.held.len(), fate.kept.len(), &troubles);
+        let mut held = fate.held;
+        held.truncate(NAMED_MAX);
+        Status {
+            since: self.entry.since,
+            digest: self.entry.digest,
+            phase,
+            health: self.worst(),
+            message,
+            troubles,
+            objects: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
+            held,
+            flaps: self.flaps,
+        }
+    }
+
+    fn is_trouble(&self, key: &Key, judged: &Judgement) -> bool {
+        let unwell = judged.cause.is_some() || matches!(judged.health, Health::Degraded | Health::Unknown);
+        judged.counted && unwell && !self.leaving.contains(key) && !self.problems.contains_key(key)
+    }
+
+    fn phase(&self, held: bool, kept: bool) -> Phase {
+        let failed = !self.problems.is_empty();
+        match self.step {
+            Step::Parked => Phase::Parked,
+            Step::Withdrawing | Step::Gone => Phase::Withdrawing,
+            _ if failed => Phase::Failed,
+            Step::Loading | Step::Storing if self.trouble.is_some() => Phase::Failed,
+            Step::Loading | Step::Storing | Step::Applying | Step::Settling | Step::Pruning => Phase::Syncing,
+            Step::Resting if held => Phase::Parked,
+            Step::Resting if kept || self.drifts.values().any(|drift| drift.begun) => Phase::OutOfSync,
+            Step::Resting => Phase::Synced,
+        }
+    }
+
+    fn worst(&self) -> Health {
+        let counted =
+            self.health.iter().filter(|(key, judged)| judged.counted && !self.leaving.contains(*key));
+        let worst = counted.map(|(_, judged)| judged.health).max().unwrap_or(Health::Healthy);
+        let unseen =
+            self.items.keys().any(|key| !self.health.contains_key(key) && !self.leaving.contains(key));
+        if unseen && worst < Health::Progressing { Health::Progressing } else { worst }
+    }
+
+    fn message(&self, phase: Phase, delete: usize, held: usize, kept: usize, troubles: &[Trouble]) -> String {
+        let first = troubles.first().map(|trouble| format!("{}: {}", trouble.object, trouble.message));
+        let text = match (phase, &self.trouble) {
+            (Phase::Parked | Phase::Failed | Phase::Syncing, Some(trouble)) => trouble.clone(),
+            (Phase::Parked, None) => format!("{held} objects wait for an approval to be deleted"),
+            (Phase::Failed, None) => first.unwrap_or_default(),
+            (Phase::Syncing, None) if self.step == Step::Settling => {
+                let pending = self.objects_pending();
+                format!("{pending} workloads are not healthy yet; then {delete} objects are deleted")
+            }
+            (Phase::Syncing, None) => format!("applying {} objects", self.items.len()),
+            (Phase::OutOfSync, _) if kept > 0 => format!("{kept} objects left the bundle and are kept"),
+            (Phase::OutOfSync, _) => String::from("live objects differ and the policy does not heal them"),
+            (Phase::Withdrawing, _) => format!("{} objects are still there", self.items.len()),
+            (Phase::Synced, _) => first.unwrap_or_default(),
+        };
+        cut(&text)
+    }
+
+    /// States what changed. Phases are stated at once; health that flaps is folded.
+    pub(super) fn restate(&mut self, at: At) {
+        if self.step == Step::Gone || self.is_quiet() {
+            return;
+        }
+        let status = self.status();
+        let Some(stated) = &self.stated else { return self.state(status, at) };
+        if same(stated, &status, true) {
+            self.state_after = None;
+            return;
+        }
+        if !same(stated, &status, false) {
+            return self.state(status, at);
+        }
+        self.stated_at.retain(|before| at.since(*before) < BUDGET_SPAN);
+        if self.state_after.is_some_and(|due| due <= at) || self.stated_at.len() < BUDGET {
+            return self.state(status, at);
+        }
+        self.flaps += 1;
+        self.state_after.get_or_insert(at.plus(FOLD));
+    }
+
+    /// After a restart the way to what is applied already is not news.
+    fn is_quiet(&self) -> bool {
+        let under_way = matches!(self.step, Step::Loading | Step::Storing | Step::Applying);
+        let applied = self.applied == Some((self.entry.since, self.entry.digest));
+        under_way && applied && self.problems.is_empty() && self.trouble.is_none() && self.stated.is_some()
+    }
+
+    fn state(&mut self, status: Status, at: At) {
+        self.facts.push((AgentFact::InstanceChanged(status.clone()), at));
+        self.stated = Some(Status { flaps: 0, ..status });
+        self.stated_at.push(at);
+        self.state_after = None;
+        self.flaps = 0;
+        self.dirty = true;
+    }
+}
+
+fn same(before: &Status, now: &Status, health: bool) -> bool {
+    let causes = |status: &Status| -> Vec<_> {
+        status.troubles.iter().map(|trouble| (trouble.object.clone(), trouble.cause.clone())).collect()
+    };
+    let apart = before.since == now.since
+        && before.digest == now.digest
+        && before.phase == now.phase
+        && before.held == now.held
+        && before.objects == now.objects;
+    apart && (!health || (before.health == now.health && causes(before) == causes(now)))
+}
+
+fn cut(text: &str) -> String {
+    text.chars().take(MESSAGE_MAX).collect()
+}

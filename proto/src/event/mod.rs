@@ -1,0 +1,10 @@
+//! Events as bytes: headers around payloads, one payload message per kind.
+
+pub mod agent;
+pub mod header;
+pub mod hub;
+pub mod parts;
+#[cfg(test)]
+mod tests;
+
+pub use header::{Decoded, Header, Place, decode, decode_header, encode_agent, encode_hub};

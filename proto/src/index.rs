@@ -1,0 +1,119 @@
+//! The desired index as bytes: signed by the hub, sealed to the cluster.
+
+use crate::error::{Error as Malformed, decode, there};
+use crate::event::parts::{entry, mark, read_entry, read_mark};
+use crate::seal::{self, BoxKey, BoxPublicKey, BundleKey};
+use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
+use crate::v1;
+use prost::Message;
+use std::collections::BTreeMap;
+use taffrail_core::desired::{Index, Mark};
+use taffrail_core::digest::Digest;
+use taffrail_core::id::{AccountKey, AppId};
+
+/// Why an index is not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It is not sealed to this cluster, or was changed on its way.
+    #[error("open the index")]
+    Seal(#[source] seal::Error),
+    /// Its bytes are not an index.
+    #[error("read the index")]
+    Malformed(#[source] Malformed),
+    /// The signature is not the hub's.
+    #[error("verify the index {mark}")]
+    Signature {
+        /// The mark that it claims.
+        mark: Mark,
+        /// Why.
+        #[source]
+        source: sign::Error,
+    },
+    /// It is for another cluster.
+    #[error("take the index {mark}: it is for account {account}")]
+    OtherCluster {
+        /// The mark that it claims.
+        mark: Mark,
+        /// For whom it is.
+        account: String,
+    },
+}
+
+/// An index that was verified.
+#[derive(Debug)]
+pub struct Verified {
+    /// What it says.
+    pub index: Index,
+    /// Digest of the signed bytes.
+    pub digest: Digest,
+    /// Keys that open its bundles, by sealed id.
+    pub keys: BTreeMap<Digest, BundleKey>,
+    /// The signed message as it came, without its seal: what the journal keeps.
+    pub signed: Vec<u8>,
+}
+
+/// Signs an index and seals it to a cluster. `keys` open its bundles, by sealed id; an entry whose app only leaves needs
+/// none.
+///
+/// # Errors
+/// [`seal::Error`] if it cannot be sealed to this key.
+pub fn seal_index(
+    index: &Index,
+    account: &AccountKey,
+    recipient: &BoxPublicKey,
+    hub: &SigningKey,
+    keys: &BTreeMap<Digest, BundleKey>,
+) -> Result<Vec<u8>, seal::Error> {
+    let entries = index.entries.iter().map(|(app, held)| v1::IndexEntry {
+        app: app.to_string(),
+        entry: Some(entry(held)),
+        key: keys.get(&held.sealed).map(|key| key.as_bytes().to_vec()).unwrap_or_default(),
+    });
+    let message = v1::DesiredIndex {
+        account: account.to_string(),
+        mark: Some(mark(index.mark)),
+        entries: entries.collect(),
+    };
+    let bytes = message.encode_to_vec();
+    let signature = hub.sign(Domain::Index, &bytes).0.to_vec();
+    seal::seal_to(recipient, &v1::SignedIndex { index: bytes, signature }.encode_to_vec())
+}
+
+/// Opens a sealed index and verifies it.
+///
+/// # Errors
+/// [`Error`] with the reason; nothing of it may be used then.
+pub fn open_index(
+    sealed: &[u8],
+    key: &BoxKey,
+    hub: &PublicKey,
+    account: &AccountKey,
+) -> Result<Verified, Error> {
+    verify_index(key.open(sealed).map_err(Error::Seal)?, hub, account)
+}
+
+/// Verifies a signed index, as the journal keeps it.
+///
+/// # Errors
+/// [`Error`] with the reason; nothing of it may be used then.
+pub fn verify_index(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
+    let envelope: v1::SignedIndex = decode("SignedIndex", &signed).map_err(Error::Malformed)?;
+    let message: v1::DesiredIndex = decode("DesiredIndex", &envelope.index).map_err(Error::Malformed)?;
+    let mark = read_mark(message.mark);
+    hub.verify(Domain::Index, &envelope.index, &envelope.signature)
+        .map_err(|source| Error::Signature { mark, source })?;
+    if message.account != account.as_str() {
+        return Err(Error::OtherCluster { mark, account: message.account });
+    }
+    let mut index = Index { mark, entries: BTreeMap::new() };
+    let mut keys = BTreeMap::new();
+    for raw in message.entries {
+        let app = AppId::parse(&raw.app).map_err(|source| Error::Malformed(source.into()))?;
+        let held = there("IndexEntry", "entry", raw.entry).and_then(read_entry).map_err(Error::Malformed)?;
+        if let Some(key) = BundleKey::from_slice(&raw.key) {
+            keys.insert(held.sealed, key);
+        }
+        index.entries.insert(app, held);
+    }
+    Ok(Verified { index, digest: sha256(&envelope.index), keys, signed })
+}
