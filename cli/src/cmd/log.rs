@@ -42,7 +42,7 @@ pub struct Args {
     /// Only this commit; its beginning is enough
     #[arg(long, value_name = "COMMIT", default_value = "")]
     commit: String,
-    /// Only what this actor did, such as `hub` or `person NAME`
+    /// Only what this actor did, such as `hub`, `agent` or `person:NAME`
     #[arg(long, value_name = "WHO", default_value = "")]
     actor: String,
     /// Only these kinds, such as `CommitSeen`; several with commas
@@ -127,11 +127,11 @@ async fn past(client: &mut Client, filter: &EventFilter, after: u64, limit: u32)
         };
         let page = client.fleet.list_events(ask).await?.into_inner();
         view.get_or_insert(view_of(page.view)?);
-        let last = page.events.last().map(|event| event.index);
         newest_first.extend(page.events);
         let full = limit != 0 && newest_first.len() as u64 >= u64::from(limit);
-        match last {
-            Some(index) if page.more && !full && index > 1 => before_index = index,
+        let deeper = before_index == 0 || page.reached_index < before_index;
+        match page.reached_index {
+            reached if page.more && !full && deeper && reached > 1 => before_index = reached,
             _ => {
                 newest_first.reverse();
                 let view = view_of(view)?;
