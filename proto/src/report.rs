@@ -233,7 +233,7 @@ pub fn open_answer(bytes: &[u8], account: &AccountKey, hub: &PublicKey) -> Resul
 
 /// Payload and signature as they are stored beside a header.
 pub fn encode_body(payload: &[u8], signature: &[u8]) -> Vec<u8> {
-    v1::Body { payload: payload.to_vec(), signature: signature.0.to_vec() }.encode_to_vec()
+    v1::Body { payload: payload.to_vec(), signature: signature.to_vec() }.encode_to_vec()
 }
 
 /// Reads what [`encode_body`] wrote: the payload.
