@@ -12,7 +12,7 @@ pub enum Error {
     Open {
         /// Folder of the log.
         path: PathBuf,
-        /// What RocksDB says.
+        /// What `RocksDB` says.
         #[source]
         source: rocksdb::Error,
     },
@@ -23,11 +23,11 @@ pub enum Error {
         path: PathBuf,
         /// Who has it, as far as known.
         holder: String,
-        /// What RocksDB says.
+        /// What `RocksDB` says.
         #[source]
         source: rocksdb::Error,
     },
-    /// The RocksDB library is not the one this program was built for.
+    /// The `RocksDB` library is not the one this program was built for.
     #[error(
         "the RocksDB library that was loaded is version {loaded}, this program was built for {built}: set LD_LIBRARY_PATH to the right one"
     )]
@@ -40,9 +40,9 @@ pub enum Error {
     /// A setting on which durability rests is not in force.
     #[error("the log is open with {name} = {found:?}, it needs {wanted}")]
     Unsafe {
-        /// RocksDB's name of the setting.
+        /// `RocksDB`'s name of the setting.
         name: &'static str,
-        /// What is in force; empty if RocksDB does not say.
+        /// What is in force; empty if `RocksDB` does not say.
         found: String,
         /// What must be.
         wanted: &'static str,
@@ -79,7 +79,7 @@ pub enum Error {
     /// A write or its fsync failed. Fatal: what the disk holds now is unknown.
     #[error("write the log")]
     Write {
-        /// What RocksDB says.
+        /// What `RocksDB` says.
         #[source]
         source: rocksdb::Error,
     },
@@ -89,7 +89,7 @@ pub enum Error {
     /// Reading failed.
     #[error("read the log")]
     Read {
-        /// What RocksDB says.
+        /// What `RocksDB` says.
         #[source]
         source: rocksdb::Error,
     },

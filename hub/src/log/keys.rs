@@ -1,4 +1,4 @@
-//! Layout of the log in RocksDB. All numbers are big-endian, so that byte order is number order.
+//! Layout of the log in `RocksDB`. All numbers are big-endian, so that byte order is number order.
 //!
 //! | column family | key | value |
 //! | --- | --- | --- |

@@ -1,4 +1,4 @@
-//! The log in RocksDB: opened with safe settings that are read back, written by one thread, read by anyone.
+//! The log in `RocksDB`: opened with safe settings that are read back, written by one thread, read by anyone.
 
 use super::epoch::file_error;
 use super::queue::{End, Queue};
@@ -190,7 +190,7 @@ impl Log for RocksLog {
     }
 }
 
-/// Turns RocksDB's lock message into who holds the lock.
+/// Turns `RocksDB`'s lock message into who holds the lock.
 fn explain(folder: &Path, source: rocksdb::Error) -> Error {
     let path = folder.to_path_buf();
     let holder = if source.as_ref().contains("lock hold by current process") {
@@ -216,7 +216,7 @@ fn check_layout(db: &DB, folder: &Path) -> Result<(), Error> {
             .put_cf_opt(&meta, keys::LAYOUT_KEY, keys::LAYOUT.to_be_bytes(), &options)
             .map_err(|source| Error::Write { source });
     };
-    let found = found.try_into().map(u32::from_be_bytes).unwrap_or(u32::MAX);
+    let found = found.try_into().map_or(u32::MAX, u32::from_be_bytes);
     if found != keys::LAYOUT {
         return Err(Error::OtherLayout { path: folder.to_path_buf(), found, known: keys::LAYOUT });
     }

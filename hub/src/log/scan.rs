@@ -1,4 +1,4 @@
-//! Finding events in RocksDB: the lists of all wanted keys are walked side by side, and what stands in each is fetched.
+//! Finding events in `RocksDB`: the lists of all wanted keys are walked side by side, and what stands in each is fetched.
 
 use super::rocks::Tables;
 use super::{Blob, Error, Filter, PAGE_BYTES_MAX, PREFIX_MATCHES_MAX, Stored, keys};

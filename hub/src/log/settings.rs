@@ -1,4 +1,4 @@
-//! Settings of RocksDB: durability is stated, and read back from what the open database wrote about itself.
+//! Settings of `RocksDB`: durability is stated, and read back from what the open database wrote about itself.
 
 use super::Error;
 use super::epoch::file_error;
@@ -104,7 +104,7 @@ fn table(cache: &Cache, block_bytes: usize) -> Options {
     options
 }
 
-/// Compares what is in force with what is needed, by the file in which RocksDB describes itself at every open.
+/// Compares what is in force with what is needed, by the file in which `RocksDB` describes itself at every open.
 pub(super) fn check_in_force(folder: &Path) -> Result<(), Error> {
     let path = newest_description(folder)?;
     let text = fs::read_to_string(&path)

@@ -1,0 +1,110 @@
+//! The journal in memory: the same promises without a disk, for tests and simulations.
+
+use super::{Batch, Error, Journal, Outbox, OutboxRow, Snapshot, Write, check_length};
+use async_trait::async_trait;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use taffrail_core::digest::Digest;
+
+/// A journal in memory; it outlives an agent that is started again with the same one.
+#[derive(Debug)]
+pub struct MemoryJournal(Mutex<State>);
+
+#[derive(Clone, Debug)]
+struct State {
+    snapshot: Snapshot,
+    bundles: BTreeMap<Digest, Bytes>,
+    outbox: BTreeMap<u64, OutboxRow>,
+}
+
+impl MemoryJournal {
+    /// A new journal of this incarnation.
+    pub fn new(incarnation: u64) -> MemoryJournal {
+        let snapshot = Snapshot { incarnation, next_seq: 1, ..Snapshot::default() };
+        MemoryJournal(Mutex::new(State { snapshot, bundles: BTreeMap::new(), outbox: BTreeMap::new() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn write(&mut self, write: Write) -> Result<(), Error> {
+        let snapshot = &mut self.snapshot;
+        let outbox = Outbox { next_seq: snapshot.next_seq, receipted: snapshot.receipted };
+        match write {
+            Write::PutIndex { bytes } => {
+                check_length("an index", bytes.len())?;
+                snapshot.index = Some(bytes);
+            }
+            Write::PutMark(mark) => snapshot.mark = Some(mark),
+            Write::PutBundle { digest, bytes } => {
+                check_length("a bundle", bytes.len())?;
+                self.bundles.insert(digest, bytes);
+            }
+            Write::RemoveBundle { digest } => drop(self.bundles.remove(&digest)),
+            Write::PutInstance { app, bytes } => {
+                check_length("an instance", bytes.len())?;
+                snapshot.instances.insert(app, bytes);
+            }
+            Write::RemoveInstance { app } => drop(snapshot.instances.remove(&app)),
+            Write::AppendEvents { rows, last_hash } => {
+                snapshot.next_seq = outbox.append(&rows)?.next_seq;
+                snapshot.last_hash = last_hash;
+                self.outbox.extend(rows.into_iter().map(|row| (row.seq, row)));
+            }
+            Write::Receipt { seq } => {
+                snapshot.receipted = outbox.receipt(seq)?.receipted;
+                self.outbox = self.outbox.split_off(&(snapshot.receipted + 1));
+            }
+            Write::PutSetting { key, bytes } => {
+                check_length("a setting", bytes.len())?;
+                snapshot.settings.insert(key, bytes);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Journal for MemoryJournal {
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), Error> {
+        let mut state = self.lock();
+        let mut after = state.clone();
+        writes.into_iter().try_for_each(|write| after.write(write))?;
+        *state = after;
+        Ok(())
+    }
+
+    fn load(&self) -> Result<Snapshot, Error> {
+        let state = self.lock();
+        let bundles = state.bundles.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect();
+        let length = |row: &OutboxRow| (row.header.len() + row.payload.len()) as u64;
+        let outbox_bytes = state.outbox.values().map(length).sum();
+        Ok(Snapshot { bundles, outbox_bytes, ..state.snapshot.clone() })
+    }
+
+    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error> {
+        let mut batch = Batch::new(max_count, max_bytes);
+        for row in self.lock().outbox.range(seq..).map(|(_, row)| row) {
+            if !batch.admits(row.header.len() + row.payload.len()) {
+                break;
+            }
+            batch.rows.push(row.clone());
+        }
+        Ok(batch.rows)
+    }
+
+    fn bundle(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+        Ok(self.lock().bundles.get(digest).cloned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    super::super::conformance::conformance! { (MemoryJournal::new(3), ()) }
+}
