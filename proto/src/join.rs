@@ -64,6 +64,23 @@ impl fmt::Debug for Token {
     }
 }
 
+/// Public key of a NATS user: `U` and 55 of base32.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UserKey(String);
+
+impl UserKey {
+    /// Checks and keeps a public user nkey.
+    pub fn parse(text: &str) -> Option<UserKey> {
+        let valid = text.starts_with('U') && nkeys::KeyPair::from_public_key(text).is_ok();
+        valid.then(|| UserKey(text.to_owned()))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Body of `POST /v1/join`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

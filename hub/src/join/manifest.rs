@@ -1,0 +1,461 @@
+//! The one YAML that brings an agent into a cluster: `kubectl apply -f -` and nothing else.
+//!
+//! Rights (reference/security.md 3.4): the agent reads and impersonates one service account; what it applies, it applies
+//! as that account, whose rights whoever joins the cluster has chosen.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+use taffrail_core::id::ClusterName;
+use taffrail_proto::join::Token;
+
+/// Namespace of everything that is the agent's.
+pub(super) const NAMESPACE: &str = "taffrail-system";
+const AGENT: &str = "taffrail-agent";
+const APPLIER: &str = "taffrail-applier";
+/// Written by the join command, read by the agent: token and certificate authority.
+const JOIN_SECRET: &str = "taffrail-join";
+/// Written by the agent: its keys and credentials.
+const IDENTITY_SECRET: &str = "taffrail-identity";
+/// Written by the agent: the highest index that it has taken, and events that could not be sent before it stopped.
+const MARK_SECRET: &str = "taffrail-mark";
+const JOIN_FOLDER: &str = "/etc/taffrail/join";
+const STATE_FOLDER: &str = "/var/lib/taffrail-agent";
+const PROBE_PORT: u16 = 8081;
+/// A user that owns nothing: the one that distroless images call nonroot.
+const USER: u32 = 65_532;
+
+/// Which workload runs the agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// One pod; the default, because every pod of a DaemonSet has the agent's rights.
+    Deployment,
+    /// One pod a node; a Lease picks the one that acts.
+    DaemonSet,
+}
+
+/// What the agent may apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Everything.
+    ClusterAdmin,
+    /// Everything inside these namespaces, which must exist, and nothing outside.
+    Namespaces(Vec<String>),
+}
+
+/// What goes into the YAML.
+#[derive(Clone, Debug)]
+pub struct JoinManifest {
+    /// The cluster's name, for people who read the YAML; the token alone decides.
+    pub cluster: ClusterName,
+    /// Where the hub answers.
+    pub hub_url: String,
+    /// The hub's certificate authority, PEM.
+    pub ca_pem: String,
+    /// The one-time token.
+    pub token: Token,
+    /// Image of the agent.
+    pub image: String,
+    /// Which workload runs the agent.
+    pub form: Form,
+    /// What the agent may apply.
+    pub rights: Rights,
+    /// Labels of the cluster, for people who read the YAML; the hub keeps them with the token.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Writes the YAML.
+///
+/// # Panics
+/// Never: objects of texts and numbers can be written as YAML.
+pub fn manifest(join: &JoinManifest) -> String {
+    let mut text = header(join);
+    for object in objects(join) {
+        text.push_str("---\n");
+        text.push_str(&serde_saphyr::to_string(&object).expect("texts and numbers can be written as YAML"));
+    }
+    text
+}
+
+fn header(join: &JoinManifest) -> String {
+    let mut text = format!("# Joins this cluster to Taffrail as {}. Hub: {}\n", join.cluster, join.hub_url);
+    text.push_str("# It holds a token that can be used once. Apply it with: kubectl apply -f -\n");
+    let _ = match &join.rights {
+        Rights::ClusterAdmin => writeln!(text, "# Rights: whatever Git says is applied with cluster-admin."),
+        Rights::Namespaces(names) => {
+            writeln!(text, "# Rights: only the namespaces {}, which must exist.", names.join(", "))
+        }
+    };
+    text
+}
+
+fn objects(join: &JoinManifest) -> Vec<Value> {
+    let mut objects = vec![namespace(join), account(AGENT), account(APPLIER)];
+    objects.extend(own_rights());
+    objects.extend(read_rights(&join.rights));
+    objects.extend(apply_rights(&join.rights));
+    objects.push(secret(JOIN_SECRET, Some(json!({"token": join.token.reveal(), "ca.crt": join.ca_pem}))));
+    // Empty, so that the agent needs no right to create Secrets; applying again does not touch what it wrote into them.
+    objects.push(secret(IDENTITY_SECRET, None));
+    objects.push(secret(MARK_SECRET, None));
+    objects.push(workload(join));
+    objects
+}
+
+fn common_labels() -> Value {
+    json!({"app.kubernetes.io/name": AGENT, "app.kubernetes.io/part-of": "taffrail"})
+}
+
+fn meta(name: &str, namespace: Option<&str>) -> Value {
+    let mut meta = json!({"name": name, "labels": common_labels()});
+    if let Some(namespace) = namespace {
+        meta["namespace"] = json!(namespace);
+    }
+    meta
+}
+
+fn namespace(join: &JoinManifest) -> Value {
+    let mut meta = meta(NAMESPACE, None);
+    meta["labels"]["pod-security.kubernetes.io/enforce"] = json!("restricted");
+    let labels: Vec<String> = join.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    meta["annotations"] = json!({
+        "taffrail.dev/cluster": join.cluster.as_str(),
+        "taffrail.dev/cluster-labels": labels.join(","),
+    });
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+}
+
+fn account(name: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": meta(name, Some(NAMESPACE)),
+        "automountServiceAccountToken": false,
+    })
+}
+
+fn secret(name: &str, data: Option<Value>) -> Value {
+    let mut secret = json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": meta(name, Some(NAMESPACE)),
+        "type": "Opaque",
+    });
+    if let Some(data) = data {
+        secret["stringData"] = data;
+    }
+    secret
+}
+
+fn rule(group: &str, resources: &[&str], names: &[&str], verbs: &[&str]) -> Value {
+    let mut rule = json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    if !names.is_empty() {
+        rule["resourceNames"] = json!(names);
+    }
+    rule
+}
+
+const READ: [&str; 3] = ["get", "list", "watch"];
+
+/// What the agent may do in its own namespace, the right to impersonate the applier among it.
+fn own_rights() -> Vec<Value> {
+    let rules = vec![
+        rule("", &["serviceaccounts"], &[APPLIER], &["impersonate"]),
+        rule("", &["secrets"], &[IDENTITY_SECRET, MARK_SECRET], &["get", "update", "patch"]),
+        rule("", &["configmaps"], &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
+        rule("coordination.k8s.io", &["leases"], &[AGENT], &["get", "update", "patch"]),
+        rule("coordination.k8s.io", &["leases"], &[], &["create"]),
+        rule("", &["events"], &[], &["create", "patch"]),
+        rule("events.k8s.io", &["events"], &[], &["create", "patch"]),
+    ];
+    vec![
+        role("Role", AGENT, Some(NAMESPACE), rules),
+        binding("RoleBinding", AGENT, Some(NAMESPACE), "Role", AGENT, AGENT),
+    ]
+}
+
+/// What the agent may read with its own name: the kinds that health and drift are judged by. Secrets are not among them;
+/// they, and kinds that are not built in, are read as the applier.
+fn read_rights(rights: &Rights) -> Vec<Value> {
+    let inside = vec![
+        rule("", &READ_CORE, &[], &READ),
+        rule(
+            "apps",
+            &["controllerrevisions", "daemonsets", "deployments", "replicasets", "statefulsets"],
+            &[],
+            &READ,
+        ),
+        rule("autoscaling", &["horizontalpodautoscalers"], &[], &READ),
+        rule("batch", &["cronjobs", "jobs"], &[], &READ),
+        rule("discovery.k8s.io", &["endpointslices"], &[], &READ),
+        rule("networking.k8s.io", &["ingresses", "networkpolicies"], &[], &READ),
+        rule("policy", &["poddisruptionbudgets"], &[], &READ),
+    ];
+    let whole = vec![
+        rule("", &["namespaces", "nodes", "persistentvolumes"], &[], &READ),
+        rule("apiextensions.k8s.io", &["customresourcedefinitions"], &[], &READ),
+        rule("apiregistration.k8s.io", &["apiservices"], &[], &READ),
+        rule("networking.k8s.io", &["ingressclasses"], &[], &READ),
+        rule("scheduling.k8s.io", &["priorityclasses"], &[], &READ),
+        rule("storage.k8s.io", &["storageclasses"], &[], &READ),
+    ];
+    let cluster = "taffrail-agent-cluster";
+    let mut objects = vec![
+        role("ClusterRole", cluster, None, whole),
+        binding("ClusterRoleBinding", cluster, None, "ClusterRole", cluster, AGENT),
+        role("ClusterRole", "taffrail-agent-read", None, inside),
+    ];
+    let bind = |kind, namespace| {
+        binding(kind, "taffrail-agent-read", namespace, "ClusterRole", "taffrail-agent-read", AGENT)
+    };
+    match rights {
+        Rights::ClusterAdmin => objects.push(bind("ClusterRoleBinding", None)),
+        Rights::Namespaces(names) => {
+            objects.extend(names.iter().map(|name| bind("RoleBinding", Some(name.as_str()))))
+        }
+    }
+    objects
+}
+
+const READ_CORE: [&str; 9] = [
+    "configmaps",
+    "endpoints",
+    "events",
+    "limitranges",
+    "persistentvolumeclaims",
+    "pods",
+    "replicationcontrollers",
+    "resourcequotas",
+    "services",
+];
+
+fn apply_rights(rights: &Rights) -> Vec<Value> {
+    match rights {
+        Rights::ClusterAdmin => {
+            vec![binding("ClusterRoleBinding", APPLIER, None, "ClusterRole", "cluster-admin", APPLIER)]
+        }
+        Rights::Namespaces(names) => {
+            let everything = || vec![rule("*", &["*"], &[], &["*"])];
+            let pair = |name: &String| {
+                [
+                    role("Role", APPLIER, Some(name), everything()),
+                    binding("RoleBinding", APPLIER, Some(name), "Role", APPLIER, APPLIER),
+                ]
+            };
+            names.iter().flat_map(pair).collect()
+        }
+    }
+}
+
+fn role(kind: &str, name: &str, namespace: Option<&str>, rules: Vec<Value>) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": meta(name, namespace),
+        "rules": rules,
+    })
+}
+
+fn binding(
+    kind: &str,
+    name: &str,
+    namespace: Option<&str>,
+    role: &str,
+    role_name: &str,
+    account: &str,
+) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": kind,
+        "metadata": meta(name, namespace),
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": role, "name": role_name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": NAMESPACE}],
+    })
+}
+
+fn workload(join: &JoinManifest) -> Value {
+    let mut spec = json!({
+        "selector": {"matchLabels": {"app.kubernetes.io/name": AGENT}},
+        "template": {"metadata": {"labels": common_labels()}, "spec": pod(join)},
+    });
+    let kind = match join.form {
+        Form::Deployment => {
+            spec["replicas"] = json!(1);
+            // Never two at a time: the second would open a journal of its own.
+            spec["strategy"] = json!({"type": "Recreate"});
+            "Deployment"
+        }
+        Form::DaemonSet => "DaemonSet",
+    };
+    json!({"apiVersion": "apps/v1", "kind": kind, "metadata": meta(AGENT, Some(NAMESPACE)), "spec": spec})
+}
+
+fn pod(join: &JoinManifest) -> Value {
+    json!({
+        "serviceAccountName": AGENT,
+        "automountServiceAccountToken": true,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 30,
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [container(join)],
+        "volumes": [
+            {"name": "state", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "join", "secret": {"secretName": JOIN_SECRET, "defaultMode": 0o440}},
+        ],
+    })
+}
+
+fn container(join: &JoinManifest) -> Value {
+    let probe = |path: &str, period: u32| json!({"httpGet": {"path": path, "port": PROBE_PORT}, "periodSeconds": period, "failureThreshold": 3});
+    json!({
+        "name": "agent",
+        "image": join.image,
+        "args": ["run"],
+        "env": environment(join),
+        "ports": [{"name": "probes", "containerPort": PROBE_PORT}],
+        "livenessProbe": probe("/livez", 20),
+        "readinessProbe": probe("/readyz", 10),
+        "resources": {
+            "requests": {"cpu": "20m", "memory": "48Mi"},
+            "limits": {"memory": "256Mi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": false,
+            "readOnlyRootFilesystem": true,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "state", "mountPath": STATE_FOLDER},
+            {"name": "join", "mountPath": JOIN_FOLDER, "readOnly": true},
+        ],
+    })
+}
+
+fn environment(join: &JoinManifest) -> Vec<Value> {
+    let lease = (join.form == Form::DaemonSet).to_string();
+    let mut variables: Vec<Value> = [
+        ("TAFFRAIL_AGENT_HUB_URL", join.hub_url.clone()),
+        ("TAFFRAIL_AGENT_HUB_CA_FILE", format!("{JOIN_FOLDER}/ca.crt")),
+        ("TAFFRAIL_AGENT_JOIN_TOKEN_FILE", format!("{JOIN_FOLDER}/token")),
+        ("TAFFRAIL_AGENT_STATE_DIR", STATE_FOLDER.to_owned()),
+        ("TAFFRAIL_AGENT_LISTEN_PROBES", format!("0.0.0.0:{PROBE_PORT}")),
+        ("TAFFRAIL_AGENT_KUBE_LEASE", lease),
+        ("TAFFRAIL_AGENT_LOG_FORMAT", "json".to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| json!({"name": name, "value": value}))
+    .collect();
+    variables.push(json!({
+        "name": "TAFFRAIL_AGENT_KUBE_IDENTITY",
+        "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},
+    }));
+    variables
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example(form: Form, rights: Rights) -> JoinManifest {
+        JoinManifest {
+            cluster: ClusterName::parse("example").unwrap(),
+            hub_url: "https://hub.example.org:8443".to_owned(),
+            ca_pem: "-----BEGIN CERTIFICATE-----\nREPLACE\n-----END CERTIFICATE-----\n".to_owned(),
+            token: Token::parse(&format!("tjt_{}", "A".repeat(43))).unwrap(),
+            image: "ghcr.io/taffrail/agent:0.1.0".to_owned(),
+            form,
+            rights,
+            labels: BTreeMap::from([("environment".to_owned(), "production".to_owned())]),
+        }
+    }
+
+    fn namespaces() -> Rights {
+        Rights::Namespaces(vec!["shop".to_owned(), "pay".to_owned()])
+    }
+
+    #[test]
+    fn the_manifests_are_those_in_deploy() {
+        for (file, form, rights) in [
+            ("deployment", Form::Deployment, Rights::ClusterAdmin),
+            ("daemonset", Form::DaemonSet, Rights::ClusterAdmin),
+            ("namespaces", Form::Deployment, namespaces()),
+        ] {
+            let path = format!("{}/../deploy/agent/{file}/agent.yaml", env!("CARGO_MANIFEST_DIR"));
+            let golden = std::fs::read_to_string(&path).unwrap_or_default();
+            let made = manifest(&example(form, rights));
+            assert!(golden == made, "deploy/agent/{file}/agent.yaml differs from what is made:\n{made}");
+        }
+    }
+
+    /// Every rule that `account` has, with the kind and namespace of its binding.
+    fn rules_of(objects: &[Value], account: &str) -> Vec<(String, String, Value)> {
+        let text = |value: &Value, pointer: &str| {
+            value.pointer(pointer).and_then(Value::as_str).unwrap_or("").to_owned()
+        };
+        let bound = objects.iter().filter(|object| text(object, "/subjects/0/name") == account);
+        bound
+            .flat_map(|binding| {
+                let (kind, name) = (text(binding, "/roleRef/kind"), text(binding, "/roleRef/name"));
+                let namespace = text(binding, "/metadata/namespace");
+                let role = objects.iter().find(|object| {
+                    text(object, "/kind") == kind
+                        && text(object, "/metadata/name") == name
+                        && (kind == "ClusterRole" || text(object, "/metadata/namespace") == namespace)
+                });
+                let rules = role
+                    .and_then(|role| role["rules"].as_array().cloned())
+                    .unwrap_or_else(|| vec![json!(name)]);
+                rules.into_iter().map(move |rule| (text(binding, "/kind"), namespace.clone(), rule))
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_agent_itself_can_write_nothing_outside_its_namespace() {
+        for rights in [Rights::ClusterAdmin, namespaces()] {
+            let objects = objects(&example(Form::Deployment, rights));
+            let rules = rules_of(&objects, AGENT);
+            assert!(rules.len() > 10);
+            for (_, namespace, rule) in rules {
+                let verbs = rule["verbs"].as_array().unwrap();
+                let reads_only = verbs.iter().all(|verb| READ.contains(&verb.as_str().unwrap()));
+                assert!(reads_only || namespace == NAMESPACE, "{rule}");
+                let shown = rule.to_string();
+                assert!(
+                    !shown.contains('*') && !shown.contains("users") && !shown.contains("groups"),
+                    "{rule}"
+                );
+                if shown.contains("secrets") || shown.contains("impersonate") {
+                    assert!(rule["resourceNames"].is_array(), "{rule}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_applier_has_what_was_chosen_and_no_more() {
+        let admin = rules_of(&objects(&example(Form::Deployment, Rights::ClusterAdmin)), APPLIER);
+        assert_eq!(admin, [("ClusterRoleBinding".to_owned(), String::new(), json!("cluster-admin"))]);
+        let narrow = rules_of(&objects(&example(Form::Deployment, namespaces())), APPLIER);
+        let found: Vec<(&str, &str)> =
+            narrow.iter().map(|(kind, namespace, _)| (kind.as_str(), namespace.as_str())).collect();
+        assert_eq!(found, [("RoleBinding", "shop"), ("RoleBinding", "pay")]);
+    }
+
+    #[test]
+    fn a_name_that_looks_like_yaml_stays_a_text() {
+        let mut join = example(Form::Deployment, Rights::ClusterAdmin);
+        join.image = "x\n---\nkind: ClusterRole # \"".to_owned();
+        join.labels.insert("on".to_owned(), "yes: [".to_owned());
+        let made = manifest(&join);
+        let read: Vec<Value> = serde_saphyr::from_str_multiple(&made).unwrap();
+        assert_eq!(read, objects(&join));
+    }
+}
