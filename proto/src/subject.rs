@@ -33,12 +33,6 @@ pub const HEADER_PARTS: &str = "Taffrail-Parts";
 pub const HEADER_LENGTH: &str = "Taffrail-Length";
 /// Header that carries the trace (W3C Trace Context).
 pub const HEADER_TRACE: &str = "traceparent";
-/// Header that a direct get sets: the stream that the message came from.
-pub const HEADER_STREAM: &str = "Nats-Stream";
-/// Header that a direct get sets: the subject that the message was stored under.
-pub const HEADER_SUBJECT: &str = "Nats-Subject";
-/// Header that a direct get sets: the message's place in the stream.
-pub const HEADER_SEQUENCE: &str = "Nats-Sequence";
 
 /// Length of the cluster's mark in its inbox prefix, in characters: 60 bits, enough to tell apart in a trace.
 /// It keeps nothing secret; accounts keep inboxes apart.

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event};
+use async_nats::client::{Request, RequestErrorKind};
+use async_nats::header::{NATS_STREAM, NATS_SUBJECT};
+use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, Message};
 use nkeys::KeyPair;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::RootCertStore;
@@ -48,7 +50,34 @@ pub enum Error {
     /// Reconnecting could not be asked for: the client has ended.
     #[error("reconnect to NATS with new credentials")]
     Reconnect(#[source] async_nats::client::ReconnectError),
+    /// A direct get got no answer.
+    #[error("read {subject} from NATS")]
+    Get {
+        /// What was asked for.
+        subject: String,
+        #[source]
+        source: async_nats::client::RequestError,
+    },
+    /// A direct get was answered with a status that is neither a message nor "not found".
+    #[error("read {subject} from NATS: status {status}")]
+    Status {
+        /// What was asked for.
+        subject: String,
+        /// The server's status code.
+        status: u16,
+    },
+    /// A direct get was answered with another message than the one asked for, or by someone else.
+    #[error("read {subject} from NATS: the answer is not from that subject of {stream}")]
+    Other {
+        /// What was asked for.
+        subject: String,
+        /// The stream that it should have come from.
+        stream: String,
+    },
 }
+
+/// NATS status of a direct get: there is no such message.
+const NOT_FOUND: u16 = 404;
 
 /// A user's JWT and the key that answers the server's nonce. Never shown.
 #[derive(Clone)]
@@ -212,6 +241,40 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
     }
     let client = settings.connect(urls).await.map_err(Error::Connect)?;
     Ok(Connection { client, link, login })
+}
+
+/// Reads the last message of `subject` in `stream` by asking at `ask`; `None` if the server says there is none.
+///
+/// # Errors
+/// [`Error::Get`] without an answer, [`Error::Status`] and [`Error::Other`] for an answer that is not the message:
+/// what could not be read is never taken for empty.
+pub async fn last_message(
+    client: &Client,
+    ask: String,
+    stream: &str,
+    subject: &str,
+) -> Result<Option<Message>, Error> {
+    let named = || subject.to_owned();
+    let reply = client
+        .send_request(ask, Request::new())
+        .await
+        .map_err(|source| Error::Get { subject: named(), source })?;
+    match reply.status.map(|status| status.as_u16()) {
+        Some(NOT_FOUND) => return Ok(None),
+        Some(status) => return Err(Error::Status { subject: named(), status }),
+        None => {}
+    }
+    let header = |name: &str| Some(reply.headers.as_ref()?.get(name)?.as_str());
+    if header(NATS_STREAM.as_ref()) == Some(stream) && header(NATS_SUBJECT.as_ref()) == Some(subject) {
+        Ok(Some(reply))
+    } else {
+        Err(Error::Other { subject: named(), stream: stream.to_owned() })
+    }
+}
+
+/// Whether a request failed because nobody listens, rather than late.
+pub fn is_unheard(error: &async_nats::client::RequestError) -> bool {
+    error.kind() == RequestErrorKind::NoResponders
 }
 
 fn heard(sender: &watch::Sender<Link>, name: &str, event: &Event) {
