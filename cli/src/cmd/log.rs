@@ -162,9 +162,8 @@ async fn follow(
                             let fresh = batch.events.into_iter().filter(|event| event.index > after_index);
                             let fresh: Vec<EventRow> = fresh.collect();
                             let last = fresh.last().map_or(0, |event| event.index);
-                            let seen = batch.view.map_or(0, |view| view.state_index);
                             shown.print(fresh.into_iter().map(Event::from).collect(), out)?;
-                            after_index = after_index.max(last).max(seen);
+                            after_index = after_index.max(last).max(batch.reached_index);
                         }
                         Ok(None) => break None,
                         Err(status) => break Some(status),

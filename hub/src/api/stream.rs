@@ -72,6 +72,7 @@ impl Follower {
                 return Some(Ok(WatchEventsResponse {
                     view: Some(answer.view),
                     events: answer.value.events,
+                    reached_index: self.after_index,
                 }));
             }
             if at_end {
