@@ -12,9 +12,8 @@ use tonic::{Request, Response, Status};
 
 use super::order::{self, Given};
 use super::page::page;
-use super::selector::Selector;
 use super::service::{self, Answer, Caller, Command, Detail, Events, Fleet};
-use super::{Error, honest, stream};
+use super::{Error, honest, selector, stream};
 
 /// Events and deliveries of one answer if nothing is asked for, and the most that may be asked for.
 const EVENTS_DEFAULT: usize = 100;
@@ -57,7 +56,7 @@ impl Grpc {
         if selector.trim().is_empty() {
             return Ok(None);
         }
-        let selector = Selector::parse(selector)?;
+        let selector = selector::parse(selector)?;
         let clusters = self.fleet.clusters().await?.value;
         Ok(Some(
             clusters.into_iter().filter(|row| selector.matches(&row.labels)).map(|row| row.name).collect(),
@@ -99,7 +98,7 @@ impl fleet_server::Fleet for Grpc {
 
     async fn list_clusters(&self, request: Request<ListClustersRequest>) -> Reply<ListClustersResponse> {
         let ask = request.into_inner();
-        let selector = Selector::parse(&ask.selector)?;
+        let selector = selector::parse(&ask.selector)?;
         let mut answer = self.fleet.clusters().await?;
         answer
             .value

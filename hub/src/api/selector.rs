@@ -1,67 +1,32 @@
 //! Label selectors as `kubectl -l` takes them.
 
-use std::collections::BTreeMap;
+use serde_json::{Value, json};
+use taffrail_core::selector::Selector;
 
 use super::Error;
 
-/// Longest selector, in bytes, and most requirements in it.
+/// Longest selector, in bytes.
 const BYTES_MAX: usize = 4_096;
-const REQUIREMENTS_MAX: usize = 64;
 
-/// All requirements must hold; none matches everything.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selector(Vec<Requirement>);
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Requirement {
-    key: String,
-    operator: Operator,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Operator {
-    In(Vec<String>),
-    NotIn(Vec<String>),
-    Exists,
-    DoesNotExist,
-}
-
-impl Selector {
-    /// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
-    pub(super) fn parse(text: &str) -> Result<Selector, Error> {
-        let bad = |cause: &str| {
-            Error::invalid(
-                format!("{text:?} is not a label selector"),
-                cause,
-                "write such as env=prod,region!=us,tier in (web,api),!legacy",
-            )
-        };
-        if text.len() > BYTES_MAX {
-            return Err(bad("it is longer than 4096 bytes"));
-        }
-        if text.trim().is_empty() {
-            return Ok(Selector::default());
-        }
-        let parts = split(text).ok_or_else(|| bad("a parenthesis has no partner"))?;
-        if parts.len() > REQUIREMENTS_MAX {
-            return Err(bad("it has more than 64 requirements"));
-        }
-        let read: Option<Vec<Requirement>> = parts.into_iter().map(requirement).collect();
-        read.map(Selector).ok_or_else(|| bad("one of its requirements has no form that is known"))
+/// Reads `a=b,c!=d,e in (f,g),h notin (i),j,!k`; nothing matches everything.
+pub(super) fn parse(text: &str) -> Result<Selector, Error> {
+    let bad = |cause: &str| {
+        Error::invalid(
+            format!("{text:?} is not a label selector"),
+            cause,
+            "write such as env=prod,region!=us,tier in (web,api),!legacy",
+        )
+    };
+    if text.len() > BYTES_MAX {
+        return Err(bad("it is longer than 4096 bytes"));
     }
-
-    /// Whether labels satisfy every requirement.
-    pub(super) fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
-        self.0.iter().all(|requirement| {
-            let value = labels.get(&requirement.key);
-            match &requirement.operator {
-                Operator::In(values) => value.is_some_and(|value| values.contains(value)),
-                Operator::NotIn(values) => value.is_none_or(|value| !values.contains(value)),
-                Operator::Exists => value.is_some(),
-                Operator::DoesNotExist => value.is_none(),
-            }
-        })
+    if text.trim().is_empty() {
+        return Ok(Selector::default());
     }
+    let parts = split(text).ok_or_else(|| bad("a parenthesis has no partner"))?;
+    let read: Option<Vec<Value>> = parts.into_iter().map(requirement).collect();
+    let expressions = read.ok_or_else(|| bad("one of its requirements has no form that is known"))?;
+    Selector::parse(&json!({ "matchExpressions": expressions })).map_err(|error| bad(&error.to_string()))
 }
 
 /// Splits at commas outside parentheses.
@@ -84,36 +49,36 @@ fn split(text: &str) -> Option<Vec<&str>> {
     (!open).then_some(parts)
 }
 
-fn requirement(text: &str) -> Option<Requirement> {
-    let make = |key: &str, operator: Operator| {
-        let key = key.trim();
-        is_key(key).then(|| Requirement { key: key.to_owned(), operator })
+fn requirement(text: &str) -> Option<Value> {
+    let make = |key: &str, operator: &str, values: Vec<&str>| {
+        let values: Option<Vec<&str>> =
+            values.into_iter().map(|value| Some(value.trim()).filter(|value| is_value(value))).collect();
+        let key = Some(key.trim()).filter(|key| is_key(key))?;
+        Some(match values? {
+            none if none.is_empty() => json!({ "key": key, "operator": operator }),
+            values => json!({ "key": key, "operator": operator, "values": values }),
+        })
     };
     if let Some((key, value)) = text.split_once("!=") {
-        return make(key, Operator::NotIn(vec![value_of(value)?]));
+        return make(key, "NotIn", vec![value]);
     }
     if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
-        return make(key, Operator::In(vec![value_of(value)?]));
+        return make(key, "In", vec![value]);
     }
     if let Some((head, list)) = text.split_once('(') {
-        let values: Option<Vec<String>> = list.strip_suffix(')')?.split(',').map(value_of).collect();
+        let values: Vec<&str> = list.strip_suffix(')')?.split(',').collect();
         let mut words = head.split_whitespace();
         let (key, word, end) = (words.next()?, words.next()?, words.next());
         return match (word, end) {
-            ("in", None) => make(key, Operator::In(values?)),
-            ("notin", None) => make(key, Operator::NotIn(values?)),
+            ("in", None) => make(key, "In", values),
+            ("notin", None) => make(key, "NotIn", values),
             _ => None,
         };
     }
     match text.strip_prefix('!') {
-        Some(key) => make(key, Operator::DoesNotExist),
-        None => make(text, Operator::Exists),
+        Some(key) => make(key, "DoesNotExist", Vec::new()),
+        None => make(text, "Exists", Vec::new()),
     }
-}
-
-fn value_of(text: &str) -> Option<String> {
-    let text = text.trim();
-    (text.len() <= 63 && text.chars().all(is_label_letter)).then(|| text.to_owned())
 }
 
 /// Whether `text` can be a label's key: an optional prefix, a slash, and a name.
@@ -127,7 +92,7 @@ pub(super) fn is_key(text: &str) -> bool {
 
 /// Whether `text` can be a label's value.
 pub(super) fn is_value(text: &str) -> bool {
-    value_of(text).as_deref() == Some(text)
+    text.len() <= 63 && text.chars().all(is_label_letter)
 }
 
 fn is_label_letter(letter: char) -> bool {
@@ -137,6 +102,7 @@ fn is_label_letter(letter: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     #[test]
     fn selectors_pick_as_kubectl_does() {
@@ -161,7 +127,7 @@ mod tests {
             ("empty=", true),
         ];
         for (text, expected) in cases {
-            let selector = Selector::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let selector = parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!(selector.matches(&labels), expected, "{text}");
         }
     }
@@ -181,7 +147,7 @@ mod tests {
             "((a))",
             "ä=b",
         ] {
-            assert!(Selector::parse(text).is_err(), "{text}");
+            assert!(parse(text).is_err(), "{text}");
         }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn events(
 
 impl Follower {
     async fn next(&mut self) -> Option<Result<WatchEventsResponse, Status>> {
-        if self.ended {
+        if self.ended || self.stop.is_cancelled() {
             return None;
         }
         let mut silent_too_long = false;
