@@ -24,7 +24,7 @@ const WINDOW_LOG_MAX: u32 = 23;
 
 /// A bundle in its plain and its packed form.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EncodedBundle {
+pub struct Encoded {
     /// SHA-256 of `content`: the bundle's identity.
     pub digest: Digest,
     /// One compact JSON object per line.
@@ -84,7 +84,7 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::TooManyObjects`], [`Error::TooLarge`], or [`Error::Compress`] if zstd has no memory.
-pub fn encode(objects: &[Value]) -> Result<EncodedBundle, Error> {
+pub fn encode(objects: &[Value]) -> Result<Encoded, Error> {
     if objects.len() > OBJECTS_MAX {
         return Err(Error::TooManyObjects { objects: objects.len() });
     }
@@ -102,7 +102,7 @@ pub fn encode(objects: &[Value]) -> Result<EncodedBundle, Error> {
     }
     let compressed =
         zstd::bulk::compress(&content, LEVEL).map_err(|source| Error::Compress { source })?.into();
-    Ok(EncodedBundle { digest: digest_of(&content), content, compressed })
+    Ok(Encoded { digest: digest_of(&content), content, compressed })
 }
 
 /// Unpacks a bundle, checks it against the digest that named it, and only then parses it.
@@ -143,11 +143,12 @@ fn decompress(compressed: &[u8]) -> Result<Vec<u8>, Error> {
 }
 
 fn parse(content: &[u8]) -> Result<Vec<Value>, Error> {
-    let objects = content.iter().filter(|&&byte| byte == b'\n').count();
+    let lines = || content.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let objects = lines().count();
     if objects > OBJECTS_MAX {
         return Err(Error::TooManyObjects { objects });
     }
-    let lines = content.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).enumerate();
+    let lines = lines().enumerate();
     lines
         .map(|(at, line)| {
             serde_json::from_slice(line).map_err(|source| Error::Parse { line: at + 1, source })

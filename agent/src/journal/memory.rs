@@ -9,7 +9,7 @@ use taffrail_core::digest::Digest;
 
 /// A journal in memory; it outlives an agent that is started again with the same one.
 #[derive(Debug)]
-pub struct MemoryJournal(Mutex<State>);
+pub struct Memory(Mutex<State>);
 
 #[derive(Clone, Debug)]
 struct State {
@@ -18,11 +18,11 @@ struct State {
     outbox: BTreeMap<u64, OutboxRow>,
 }
 
-impl MemoryJournal {
+impl Memory {
     /// A new journal of this incarnation.
-    pub fn new(incarnation: u64) -> MemoryJournal {
+    pub fn new(incarnation: u64) -> Memory {
         let snapshot = Snapshot { incarnation, next_seq: 1, ..Snapshot::default() };
-        MemoryJournal(Mutex::new(State { snapshot, bundles: BTreeMap::new(), outbox: BTreeMap::new() }))
+        Memory(Mutex::new(State { snapshot, bundles: BTreeMap::new(), outbox: BTreeMap::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -69,7 +69,7 @@ impl State {
 }
 
 #[async_trait]
-impl Journal for MemoryJournal {
+impl Journal for Memory {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), Error> {
         let mut state = self.lock();
         let mut after = state.clone();
@@ -106,5 +106,5 @@ impl Journal for MemoryJournal {
 mod tests {
     use super::*;
 
-    super::super::conformance::conformance! { (MemoryJournal::new(3), ()) }
+    super::super::conformance::conformance! { (Memory::new(3), ()) }
 }

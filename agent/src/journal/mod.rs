@@ -29,9 +29,9 @@ use bytes::Bytes;
 use std::collections::BTreeMap;
 use taffrail_core::digest::Digest;
 
-pub use self::redb::RedbJournal;
+pub use self::redb::Redb;
 pub use error::Error;
-pub use memory::MemoryJournal;
+pub use memory::Memory;
 
 /// Largest value of one row, in bytes: a packed bundle at its limit; the hub refuses to make larger ones.
 pub const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;

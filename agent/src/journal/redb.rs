@@ -49,7 +49,7 @@ const CACHE_BYTES: usize = 1024 * 1024;
 const KEPT_ASIDE_MAX: u32 = 4;
 
 /// The journal on disk.
-pub struct RedbJournal {
+pub struct Redb {
     db: Arc<Database>,
 }
 
@@ -61,14 +61,14 @@ enum Refused {
     Failed(Error),
 }
 
-impl RedbJournal {
+impl Redb {
     /// Opens the journal in this file, or makes a new one with `incarnation` if there is none or it is damaged.
     ///
     /// The whole file is checked, so that damage is found here and not in the middle of a delivery.
     ///
     /// # Errors
     /// [`Error::InUse`], [`Error::Open`], [`Error::File`]: then nothing was changed.
-    pub fn open(path: &Path, incarnation: u64) -> Result<(RedbJournal, Opened), Error> {
+    pub fn open(path: &Path, incarnation: u64) -> Result<(Redb, Opened), Error> {
         let found = match fs::metadata(path) {
             Ok(file) => file.len() > 0,
             Err(error) if error.kind() == ErrorKind::NotFound => false,
@@ -119,7 +119,7 @@ impl RedbJournal {
 }
 
 #[async_trait]
-impl Journal for RedbJournal {
+impl Journal for Redb {
     async fn commit(&self, writes: Vec<Write>) -> Result<(), Error> {
         let db = Arc::clone(&self.db);
         let done = tokio::task::spawn_blocking(move || commit(&db, writes)).await;
@@ -153,7 +153,7 @@ impl Journal for RedbJournal {
 }
 
 /// Makes the journal beside its place and moves it there when it is whole: a crash in between leaves no half of one.
-fn create(path: &Path, incarnation: u64) -> Result<RedbJournal, Error> {
+fn create(path: &Path, incarnation: u64) -> Result<Redb, Error> {
     let beside = path.with_extension("new");
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(|source| file_error("create the folder", folder, source))?;
@@ -182,11 +182,11 @@ fn create(path: &Path, incarnation: u64) -> Result<RedbJournal, Error> {
     fs::rename(&beside, path).map_err(|source| file_error("put in place the journal", path, source))?;
     let folder_synced = File::open(folder).and_then(|folder| folder.sync_all());
     folder_synced.map_err(|source| file_error("sync the folder", folder, source))?;
-    Ok(RedbJournal { db: Arc::new(db) })
+    Ok(Redb { db: Arc::new(db) })
 }
 
 /// Opens an existing journal and reads all that a start needs, so that damage is found now.
-fn open_checked(path: &Path) -> Result<RedbJournal, Refused> {
+fn open_checked(path: &Path) -> Result<Redb, Refused> {
     let db = builder().set_check_integrity_on_open(true).open(path).map_err(|error| match error {
         DatabaseError::Storage(StorageError::Corrupted(reason)) => Refused::Damaged(reason),
         DatabaseError::Storage(StorageError::Io(error))
@@ -197,7 +197,7 @@ fn open_checked(path: &Path) -> Result<RedbJournal, Refused> {
         DatabaseError::DatabaseAlreadyOpen => Refused::Failed(Error::InUse { path: path.to_path_buf() }),
         other => Refused::Failed(Error::Open { path: path.to_path_buf(), source: Box::new(other.into()) }),
     })?;
-    let journal = RedbJournal { db: Arc::new(db) };
+    let journal = Redb { db: Arc::new(db) };
     match journal.snapshot() {
         Ok(_) => Ok(journal),
         Err(Error::Damaged { what }) => Err(Refused::Damaged(what.to_owned())),

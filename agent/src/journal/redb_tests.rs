@@ -12,9 +12,9 @@ const CRASH_FILE: &str = "TAFFRAIL_TEST_CRASH_FILE";
 /// Events in one commit of the kill test; the parent checks that no commit is cut.
 const CRASH_EVENTS: u64 = 4;
 
-fn fresh() -> (RedbJournal, TempDir) {
+fn fresh() -> (Redb, TempDir) {
     let folder = tempfile::tempdir().unwrap();
-    let (journal, opened) = RedbJournal::open(&folder.path().join("journal.redb"), 3).unwrap();
+    let (journal, opened) = Redb::open(&folder.path().join("journal.redb"), 3).unwrap();
     assert_eq!(opened, Opened::New);
     (journal, folder)
 }
@@ -27,7 +27,7 @@ async fn what_was_committed_is_there_after_reopening() {
     journal.commit(one_of_each()).await.unwrap();
     let before = journal.load().unwrap();
     drop(journal);
-    let (journal, opened) = RedbJournal::open(&folder.path().join("journal.redb"), 8).unwrap();
+    let (journal, opened) = Redb::open(&folder.path().join("journal.redb"), 8).unwrap();
     assert_eq!(opened, Opened::Found);
     assert_eq!(journal.load().unwrap(), before, "the incarnation too is the journal's own");
     assert_eq!(journal.outbox_from(1, 10, 1_000).unwrap(), [row(1), row(2), row(3)]);
@@ -38,7 +38,7 @@ async fn what_was_committed_is_there_after_reopening() {
 async fn a_second_opening_is_refused_and_changes_nothing() {
     let (journal, folder) = fresh();
     journal.commit(one_of_each()).await.unwrap();
-    let error = RedbJournal::open(&folder.path().join("journal.redb"), 8).err().unwrap();
+    let error = Redb::open(&folder.path().join("journal.redb"), 8).err().unwrap();
     assert!(matches!(error, Error::InUse { .. }), "{error}");
     assert_eq!(journal.load().unwrap().next_seq, 4);
 }
@@ -62,7 +62,7 @@ async fn a_damaged_journal_is_kept_aside_and_named_as_lost() {
         let mut bytes = whole.clone();
         damage(&mut bytes);
         fs::write(&path, &bytes).unwrap();
-        let (journal, opened) = RedbJournal::open(&path, 10 + round).unwrap();
+        let (journal, opened) = Redb::open(&path, 10 + round).unwrap();
         assert!(matches!(opened, Opened::Lost { .. }), "{name}: {opened:?}");
         let snapshot = journal.load().unwrap();
         assert_eq!((snapshot.incarnation, snapshot.next_seq), (10 + round, 1), "{name}");
@@ -85,7 +85,7 @@ async fn a_flipped_byte_is_never_read_as_something_else() {
         let mut bytes = whole.clone();
         bytes[at] ^= 0x10;
         fs::write(&path, &bytes).unwrap();
-        let Ok((journal, opened)) = RedbJournal::open(&path, 8) else { continue };
+        let Ok((journal, opened)) = Redb::open(&path, 8) else { continue };
         if opened == Opened::Found {
             found += 1;
             assert_eq!(journal.load().unwrap(), before, "byte {at}");
@@ -100,11 +100,11 @@ async fn a_flipped_byte_is_never_read_as_something_else() {
 #[test]
 fn a_journal_that_cannot_be_read_is_an_error_and_not_a_new_one() {
     let folder = tempfile::tempdir().unwrap();
-    let error = RedbJournal::open(folder.path(), 8).err().unwrap();
+    let error = Redb::open(folder.path(), 8).err().unwrap();
     assert!(matches!(error, Error::Open { .. } | Error::File { .. }), "{error}");
     let file = folder.path().join("file");
     fs::write(&file, "x").unwrap();
-    let error = RedbJournal::open(&file.join("journal.redb"), 8).err().unwrap();
+    let error = Redb::open(&file.join("journal.redb"), 8).err().unwrap();
     assert!(matches!(error, Error::File { .. }), "{error}");
 }
 
@@ -114,7 +114,7 @@ fn an_unfinished_new_journal_is_made_again() {
     let path = folder.path().join("state").join("journal.redb");
     fs::create_dir(folder.path().join("state")).unwrap();
     fs::write(path.with_extension("new"), "half a journal").unwrap();
-    let (_, opened) = RedbJournal::open(&path, 8).unwrap();
+    let (_, opened) = Redb::open(&path, 8).unwrap();
     assert_eq!(opened, Opened::New);
 }
 
@@ -131,7 +131,7 @@ fn crash_child(file: &Path) -> Child {
 #[tokio::test]
 async fn a_child_commits_until_it_is_killed() {
     let Some(file) = std::env::var_os(CRASH_FILE) else { return };
-    let (journal, _) = RedbJournal::open(Path::new(&file), 1).unwrap();
+    let (journal, _) = Redb::open(Path::new(&file), 1).unwrap();
     // A child that nobody kills ends by itself.
     for _ in 0..20_000 {
         let next = journal.load().unwrap().next_seq;
@@ -167,7 +167,7 @@ fn a_killed_process_leaves_whole_commits_and_all_it_was_promised() {
             }
         }
         child.wait().unwrap();
-        let (journal, opened) = RedbJournal::open(&path, 1).unwrap();
+        let (journal, opened) = Redb::open(&path, 1).unwrap();
         assert_eq!(opened, Opened::Found);
         let snapshot = journal.load().unwrap();
         let last = snapshot.next_seq - 1;

@@ -64,8 +64,8 @@ fn all() -> Filter {
     Filter { limit: EVENTS_MAX, ..Filter::default() }
 }
 
-fn text(text: &str) -> Option<String> {
-    Some(text.to_owned())
+fn text<'text>(text: impl Into<Option<&'text str>>) -> Option<String> {
+    text.into().map(str::to_owned)
 }
 
 /// Ten events whose keys overlap in every way.
@@ -256,7 +256,7 @@ pub(super) fn a_beginning_that_too_many_commits_share_is_refused(log: &dyn Log) 
 
 pub(super) fn pages_give_every_event_once_in_both_directions(log: &dyn Log) {
     let kinds = ["Odd", "Even"];
-    append(log, (0..57).map(|number| record(number, kinds[number as usize % 2], [""; 4])).collect());
+    append(log, (0..57).zip(kinds.into_iter().cycle()).map(|(at, kind)| record(at, kind, [""; 4])).collect());
     for kind in [None, text("Even")] {
         let mut filter = Filter { kind, limit: 7, ..Filter::default() };
         let whole = found(log, &Filter { limit: EVENTS_MAX, ..filter.clone() });
@@ -341,7 +341,7 @@ pub(super) fn blobs_are_kept_replaced_listed_and_forgotten(log: &dyn Log) {
     assert_eq!(log.next_index(), 1, "blobs are not events");
     let event = record(1, "K", [""; 4]);
     let behind = {
-        let _ = log.put_blob(digests[0], Bytes::from_static(b"first"));
+        drop(log.put_blob(digests[0], Bytes::from_static(b"first")));
         log.append(1, vec![event])
     };
     behind.wait().unwrap();

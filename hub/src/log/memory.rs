@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 /// A log in memory. Its disk can be held up and can break, so that what happens in between can be looked at.
 #[derive(Debug)]
-pub struct MemoryLog {
+pub struct Memory {
     state: Mutex<State>,
     durable: watch::Sender<u64>,
 }
@@ -44,8 +44,8 @@ enum Wait {
     Blob { digest: Digest, bytes: Option<Bytes>, promise: Promise<()> },
 }
 
-impl Default for MemoryLog {
-    fn default() -> MemoryLog {
+impl Default for Memory {
+    fn default() -> Memory {
         let state = State {
             events: Vec::new(),
             blobs: BTreeMap::new(),
@@ -53,11 +53,11 @@ impl Default for MemoryLog {
             disk: Disk::Runs,
             waiting: Vec::new(),
         };
-        MemoryLog { state: Mutex::new(state), durable: watch::Sender::new(0) }
+        Memory { state: Mutex::new(state), durable: watch::Sender::new(0) }
     }
 }
 
-impl MemoryLog {
+impl Memory {
     /// From now on writes wait, unreadable and with open tickets.
     pub fn hold(&self) {
         self.lock().disk = Disk::Held;
@@ -142,7 +142,7 @@ impl State {
     }
 }
 
-impl Log for MemoryLog {
+impl Log for Memory {
     fn append(&self, first: u64, batch: Vec<Record>) -> AppendTicket {
         let mut state = self.lock();
         match state.alive().and_then(|()| state.end.after(first, &batch)) {
@@ -241,11 +241,11 @@ mod tests {
     use super::super::conformance::{conformance, record};
     use super::*;
 
-    conformance! { (MemoryLog::default(), ()) }
+    conformance! { (Memory::default(), ()) }
 
     #[test]
     fn a_held_disk_shows_nothing_before_it_is_released() {
-        let log = MemoryLog::default();
+        let log = Memory::default();
         log.hold();
         let mut durable = log.durable();
         durable.mark_unchanged();
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_broken_disk_fails_what_waits_and_what_comes() {
-        let log = MemoryLog::default();
+        let log = Memory::default();
         log.hold();
         let waits = log.append(1, vec![record(1, "K", [""; 4])]);
         log.fail();

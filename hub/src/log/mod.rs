@@ -39,8 +39,8 @@ use tokio::sync::watch;
 
 pub use epoch::{read_epoch, write_epoch};
 pub use error::Error;
-pub use memory::MemoryLog;
-pub use rocks::{OnFatal, RocksLog};
+pub use memory::Memory;
+pub use rocks::{OnFatal, Rocks};
 pub use ticket::{AppendTicket, BlobTicket, Ticket};
 
 /// Most events that one `read` or `query` returns: a page that a person or a client still handles, 4 MB of typical events.

@@ -236,9 +236,9 @@ mod tests {
             let (promise, ticket) = Ticket::new();
             queue.append(1, vec![record(1)], promise);
             if stop {
-                queue.stop()
+                queue.stop();
             } else {
-                queue.close()
+                queue.close();
             }
             let (late, refused) = Ticket::new();
             queue.append(2, vec![record(1)], late);

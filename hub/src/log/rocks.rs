@@ -8,7 +8,7 @@ use super::{
     AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Ticket, keys, settings,
 };
 use bytes::Bytes;
-use rocksdb::{BoundColumnFamily, DB};
+use rocksdb::{BoundColumnFamily, DB, Options};
 use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -25,7 +25,7 @@ pub type OnFatal = Box<dyn Fn(&Error) + Send + Sync>;
 const HOLDER: &str = "HOLDER";
 
 /// The log of record on disk.
-pub struct RocksLog {
+pub struct Rocks {
     db: Arc<DB>,
     queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
@@ -52,7 +52,7 @@ impl Tables<'_> {
     }
 }
 
-impl RocksLog {
+impl Rocks {
     /// Opens the log in a folder of its own, makes it if there is none, and starts the writer.
     ///
     /// What the last process wrote with a resolved ticket is there; batches that were under way are there whole or not at all.
@@ -60,10 +60,14 @@ impl RocksLog {
     /// # Errors
     /// [`Error::InUse`] if a process has it open, [`Error::OtherLibrary`] and [`Error::Unsafe`] if it would not be safe to write,
     /// [`Error::OtherLayout`] if a newer program wrote it, else [`Error::Open`], [`Error::File`], [`Error::Read`].
-    pub fn open(folder: &Path, on_fatal: OnFatal) -> Result<RocksLog, Error> {
+    pub fn open(folder: &Path, on_fatal: OnFatal) -> Result<Rocks, Error> {
+        Rocks::open_with(folder, &settings::database(), on_fatal)
+    }
+
+    fn open_with(folder: &Path, options: &Options, on_fatal: OnFatal) -> Result<Rocks, Error> {
         fs::create_dir_all(folder)
             .map_err(|source| file_error("create the folder of the log", folder, source))?;
-        let db = DB::open_cf_descriptors(&settings::database(), folder, settings::column_families())
+        let db = DB::open_cf_descriptors(options, folder, settings::column_families())
             .map_err(|source| explain(folder, source))?;
         settings::check_in_force(folder)?;
         let holder = folder.join(HOLDER);
@@ -79,7 +83,7 @@ impl RocksLog {
             .name("log-writer".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| file_error("start the writer of", folder, source))?;
-        Ok(RocksLog { db, queue, durable, writer: Some(writer) })
+        Ok(Rocks { db, queue, durable, writer: Some(writer) })
     }
 
     /// The indexes that a filter leaves by time and position.
@@ -105,7 +109,7 @@ impl RocksLog {
     }
 }
 
-impl Drop for RocksLog {
+impl Drop for Rocks {
     /// Writes what is queued and waits for it.
     fn drop(&mut self) {
         self.queue.close();
@@ -116,7 +120,7 @@ impl Drop for RocksLog {
     }
 }
 
-impl Log for RocksLog {
+impl Log for Rocks {
     fn append(&self, first: u64, batch: Vec<Record>) -> AppendTicket {
         let (promise, ticket) = Ticket::new();
         self.queue.append(first, batch, promise);

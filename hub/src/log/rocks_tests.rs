@@ -1,8 +1,9 @@
 //! What only a log on disk promises: it survives its process, and says so when it cannot be used.
 
 use super::super::conformance::{conformance, record};
-use super::super::{Keys, MemoryLog};
+use super::super::{Keys, Memory};
 use super::*;
+use rocksdb::statistics::Ticker;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -15,11 +16,11 @@ const CRASH_FOLDER: &str = "TAFFRAIL_TEST_CRASH_FOLDER";
 /// Events in one batch of the kill test; the parent checks that no batch is cut.
 const CRASH_BATCH: u64 = 5;
 
-fn open(folder: &Path) -> RocksLog {
-    RocksLog::open(folder, Box::new(|error| panic!("the log ended: {error}"))).unwrap()
+fn open(folder: &Path) -> Rocks {
+    Rocks::open(folder, Box::new(|error| panic!("the log ended: {error}"))).unwrap()
 }
 
-fn fresh() -> (RocksLog, TempDir) {
+fn fresh() -> (Rocks, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     (open(folder.path()), folder)
 }
@@ -37,8 +38,8 @@ fn what_was_written_is_there_after_reopening() {
         assert_eq!(*log.durable().borrow(), 2 * round);
         let batch = vec![record(5 + round * 10, "K", ["c"; 4]), record(10 + round * 10, "L", [""; 4])];
         // Not waited for: closing writes what is queued.
-        let _ = log.append(1 + 2 * round, batch);
-        let _ = log.put_blob(digest, Bytes::from(vec![1; 10_000 + usize::try_from(round).unwrap()]));
+        drop(log.append(1 + 2 * round, batch));
+        drop(log.put_blob(digest, Bytes::from(vec![1; 10_000 + usize::try_from(round).unwrap()])));
     }
     let log = open(folder.path());
     assert_eq!(log.read(1, 100).unwrap().len(), 6);
@@ -51,7 +52,7 @@ fn what_was_written_is_there_after_reopening() {
 #[test]
 fn a_second_opening_is_refused_and_says_who_has_it() {
     let (log, folder) = fresh();
-    let error = RocksLog::open(folder.path(), Box::new(|_| ())).err().unwrap();
+    let error = Rocks::open(folder.path(), Box::new(|_| ())).err().unwrap();
     assert!(matches!(&error, Error::InUse { holder, .. } if holder == "this process"), "{error}");
     drop(log);
     open(folder.path());
@@ -63,7 +64,7 @@ fn a_lock_of_another_process_is_explained_by_its_number() {
     let mut child = crash_child(folder.path());
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = lines.map_while(Result::ok).any(|line| line.contains("durable "));
-    let error = RocksLog::open(folder.path(), Box::new(|_| ())).err();
+    let error = Rocks::open(folder.path(), Box::new(|_| ())).err();
     let id = child.id();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -80,7 +81,7 @@ fn a_layout_of_a_newer_program_is_refused() {
     let (log, folder) = fresh();
     log.db.put_cf(&Tables::of(&log.db).meta, keys::LAYOUT_KEY, 2u32.to_be_bytes()).unwrap();
     drop(log);
-    let error = RocksLog::open(folder.path(), Box::new(|_| ())).err().unwrap();
+    let error = Rocks::open(folder.path(), Box::new(|_| ())).err().unwrap();
     assert!(matches!(error, Error::OtherLayout { found: 2, known: 1, .. }), "{error}");
 }
 
@@ -112,7 +113,7 @@ fn a_table_file_that_vanished_is_noticed_at_the_start() {
     let victims = tables(folder.path());
     assert!(!victims.is_empty(), "recovery flushes");
     fs::remove_file(&victims[0]).unwrap();
-    let error = RocksLog::open(folder.path(), Box::new(|_| ())).err();
+    let error = Rocks::open(folder.path(), Box::new(|_| ())).err();
     assert!(matches!(error, Some(Error::Open { .. })), "{error:?}");
 }
 
@@ -137,8 +138,10 @@ fn appenders_at_once_get_whole_batches_and_one_order() {
             })
         })
         .collect();
-    writers.into_iter().for_each(|writer| writer.join().unwrap());
-    let check = |log: &RocksLog| {
+    for writer in writers {
+        writer.join().unwrap();
+    }
+    let check = |log: &Rocks| {
         let events = log.read(1, 10_000).unwrap();
         assert_eq!(events.len(), 4 * 50 * 3);
         for batch in events.chunks(3) {
@@ -150,11 +153,33 @@ fn appenders_at_once_get_whole_batches_and_one_order() {
     check(&open(folder.path()));
 }
 
+#[test]
+fn every_ticket_waits_for_an_fsync_and_a_queue_shares_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = settings::database();
+    options.enable_statistics();
+    let log = Rocks::open_with(folder.path(), &options, Box::new(|error| panic!("the log ended: {error}")));
+    let log = log.unwrap();
+    let synced = || options.get_ticker_count(Ticker::WalFileSynced);
+    for index in 1..=5 {
+        let before = synced();
+        log.append(index, vec![record(1, "K", [""; 4])]).wait().unwrap();
+        assert!(synced() > before, "the ticket of event {index} came before its fsync");
+    }
+    let before = synced();
+    let tickets: Vec<_> = (6..506).map(|index| log.append(index, vec![record(1, "K", [""; 4])])).collect();
+    for ticket in tickets {
+        ticket.wait().unwrap();
+    }
+    let shared = synced() - before;
+    assert!(shared < 250, "500 batches took {shared} fsyncs");
+}
+
 /// A log whose end is counted and kept.
-fn watched(folder: &Path) -> (RocksLog, Arc<Mutex<Vec<Error>>>) {
+fn watched(folder: &Path) -> (Rocks, Arc<Mutex<Vec<Error>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
-    let log = RocksLog::open(folder, Box::new(move |error| teller.lock().unwrap().push(error.clone())));
+    let log = Rocks::open(folder, Box::new(move |error| teller.lock().unwrap().push(error.clone())));
     (log.unwrap(), told)
 }
 
@@ -211,7 +236,7 @@ fn ten_thousand_events_answer_as_the_plain_twin_does() {
     const ACTORS: [&str; 3] = ["ann", "an", "hub"];
     const KINDS: [&str; 4] = ["Seen", "Planned", "Plan", "Healthy"];
     let (rocks, _folder) = fresh();
-    let twin = MemoryLog::default();
+    let twin = Memory::default();
     let (mut seed, mut at) = (7, 0);
     for first in (1..=10_000).step_by(100) {
         let mut batch = Vec::new();

@@ -153,11 +153,11 @@ mod tests {
     use super::*;
 
     fn description() -> String {
-        let mut text = format!("[Version]\n  rocksdb_version={BUILT_FOR}\n[DBOptions]\n");
-        for (name, value) in REQUIRED {
-            text.push_str(&format!("  {name}={value}\n"));
-        }
-        text + "[TableOptions/BlockBasedTable \"events\"]\n  checksum=kXXH3\n[TableOptions/BlockBasedTable \"index\"]\n  checksum=kXXH3\n"
+        let stated: String =
+            REQUIRED.iter().map(|(name, value)| ["  ", name, "=", value, "\n"].concat()).collect();
+        let tables =
+            "[TableOptions \"events\"]\n  checksum=kXXH3\n[TableOptions \"index\"]\n  checksum=kXXH3\n";
+        format!("[Version]\n  rocksdb_version={BUILT_FOR}\n[DBOptions]\n{stated}{tables}")
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The one thread that writes: takes all that is queued, one WriteBatch, one fsync, then the tickets.
+//! The one thread that writes: takes all that is queued, one `WriteBatch`, one fsync, then the tickets.
 
 use super::queue::{Job, Queue};
 use super::rocks::{OnFatal, Tables};
@@ -44,10 +44,14 @@ impl Writer {
                 let error = Error::Write { source };
                 alarm.reason = Some(error.clone());
                 queue.stop();
-                jobs.into_iter().for_each(|job| fail(job, &error));
+                for job in jobs {
+                    fail(job, &error);
+                }
                 return;
             }
-            jobs.into_iter().for_each(|job| settle(job, &durable));
+            for job in jobs {
+                settle(job, &durable);
+            }
         }
         alarm.reason = None;
     }
