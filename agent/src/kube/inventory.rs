@@ -1,0 +1,199 @@
+//! The inventory of each app, kept in the cluster in the ApplySet convention (KEP-3659), and its exact members beside it.
+//!
+//! The parent is a Secret in the agent's namespace. Any tool that knows the convention finds the members by the label
+//! [`PART_OF`]; Taffrail itself reads the list, because a list of names needs no search over kinds.
+
+use super::client::Reader;
+use super::error::{ApiError, Kind};
+use super::labels::{label, long_digest, short_digest};
+use super::secret::{Expect, Store};
+use std::collections::BTreeSet;
+use taffrail_core::id::AppId;
+use taffrail_core::object::Key;
+
+/// Label of every member: the id of its ApplySet.
+pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
+/// Label of the parent: the id itself.
+const ID: &str = "applyset.kubernetes.io/id";
+/// Annotations of the parent.
+const TOOLING: &str = "applyset.kubernetes.io/tooling";
+const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
+const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
+/// Key of the parent's data that holds the members, one a line: group, kind, namespace, name, with tabs between.
+const MEMBERS: &str = "members";
+/// Attempts to write against another writer; there is none but an agent that is being replaced.
+const ATTEMPTS: usize = 3;
+
+/// Name of an app's parent Secret: its name for people, a digest of source and name to keep apps apart.
+pub fn parent(app: &AppId) -> String {
+    let readable = label(app.name.as_str());
+    format!("taffrail-inventory-{}-{}", readable.trim_end_matches(['.', '-']), short_digest(&app.to_string()))
+}
+
+/// The id of an app's ApplySet: a digest of its parent's name, namespace, kind and group, as the convention has it.
+pub fn id(app: &AppId, namespace: &str) -> String {
+    format!("applyset-{}-v1", long_digest(&format!("{}.{namespace}.Secret.", parent(app))))
+}
+
+/// The inventories of all apps, written with the agent's own rights.
+#[derive(Clone)]
+pub struct Inventories {
+    store: Store,
+}
+
+impl Inventories {
+    /// In this namespace, usually `taffrail-system`.
+    pub fn new(reader: &Reader, namespace: &str) -> Inventories {
+        Inventories { store: Store::new(reader, namespace) }
+    }
+
+    /// Where they are.
+    pub fn namespace(&self) -> &str {
+        self.store.namespace()
+    }
+
+    /// The members of an app; `None` if it has no inventory.
+    ///
+    /// # Errors
+    /// [`ApiError`] if it could not be read or makes no sense.
+    pub async fn read(&self, app: &AppId) -> Result<Option<BTreeSet<Key>>, ApiError> {
+        let Some(stored) = self.store.get(&parent(app)).await? else { return Ok(None) };
+        let action = format!("read the inventory of {app}");
+        let bytes = stored.data.get(MEMBERS).map(Vec::as_slice).unwrap_or_default();
+        parse(bytes)
+            .map(Some)
+            .ok_or_else(|| ApiError::new(action, Kind::Other, "its list of members makes no sense"))
+    }
+
+    /// Makes these the members of an app. To be done before the first apply of what is new, and after the last prune
+    /// of what is old: between the two the inventory holds both.
+    ///
+    /// # Errors
+    /// [`ApiError`]; the inventory is then as before, or as asked for.
+    pub async fn write(&self, app: &AppId, members: &BTreeSet<Key>) -> Result<(), ApiError> {
+        let name = parent(app);
+        let meta = meta(app, self.namespace(), members);
+        let data = [(MEMBERS.to_owned(), lines(members).into_bytes())].into();
+        for attempt in 1.. {
+            let expect = match self.store.get(&name).await? {
+                Some(stored) if stored.data == data => return Ok(()),
+                Some(stored) => Expect::Version(stored.version),
+                None => Expect::Absent,
+            };
+            match self.store.put_with(&name, &data, &expect, &meta).await {
+                Err(error) if error.kind == Kind::Conflict && attempt < ATTEMPTS => {}
+                written => return written.map(drop),
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets an app whose members are gone or were let go.
+    ///
+    /// # Errors
+    /// [`ApiError`] if it may still be there.
+    pub async fn remove(&self, app: &AppId) -> Result<(), ApiError> {
+        self.store.remove(&parent(app)).await
+    }
+}
+
+/// Labels and annotations of the parent.
+fn meta(app: &AppId, home: &str, members: &BTreeSet<Key>) -> serde_json::Value {
+    let kinds: BTreeSet<String> = members
+        .iter()
+        .map(
+            |key| if key.group.is_empty() { key.kind.clone() } else { format!("{}.{}", key.kind, key.group) },
+        )
+        .collect();
+    let namespaces: BTreeSet<&str> = members
+        .iter()
+        .map(|key| key.namespace.as_str())
+        .filter(|namespace| !namespace.is_empty() && *namespace != home)
+        .collect();
+    let joined = |set: Vec<&str>| set.join(",");
+    serde_json::json!({
+        // The app's own label is left out: by it objects are watched, and the parent is none of them.
+        "labels": {ID: id(app, home)},
+        "annotations": {
+            super::labels::APP: app.to_string(),
+            TOOLING: concat!("taffrail/v", env!("CARGO_PKG_VERSION")),
+            GROUP_KINDS: joined(kinds.iter().map(String::as_str).collect()),
+            NAMESPACES: joined(namespaces.into_iter().collect()),
+        },
+    })
+}
+
+fn lines(members: &BTreeSet<Key>) -> String {
+    let line = |key: &Key| format!("{}\t{}\t{}\t{}\n", key.group, key.kind, key.namespace, key.name);
+    members.iter().map(line).collect()
+}
+
+fn parse(bytes: &[u8]) -> Option<BTreeSet<Key>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    text.lines()
+        .map(|line| {
+            let parts: Vec<&str> = line.split('\t').collect();
+            let [group, kind, namespace, name] = parts[..] else { return None };
+            let owned = |text: &str| text.to_owned();
+            let key = Key {
+                group: owned(group),
+                kind: owned(kind),
+                namespace: owned(namespace),
+                name: owned(name),
+            };
+            (!kind.is_empty() && !name.is_empty()).then_some(key)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn app(text: &str) -> AppId {
+        AppId::parse(text).unwrap()
+    }
+
+    fn members() -> BTreeSet<Key> {
+        let key = |group: &str, kind: &str, namespace: &str, name: &str| Key {
+            group: group.to_owned(),
+            kind: kind.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        };
+        [
+            key("apps", "Deployment", "web", "payments"),
+            key("", "Namespace", "", "web"),
+            key("", "Secret", "taffrail-system", "it"),
+            key("apps", "Deployment", "api", "payments"),
+        ]
+        .into()
+    }
+
+    #[test]
+    fn the_parent_says_what_the_convention_asks_for() {
+        let meta = meta(&app("shop/payments"), "taffrail-system", &members());
+        let annotations = &meta["annotations"];
+        assert_eq!(annotations[GROUP_KINDS], "Deployment.apps,Namespace,Secret");
+        assert_eq!(annotations[NAMESPACES], "api,web");
+        assert!(annotations[TOOLING].as_str().unwrap().starts_with("taffrail/v"));
+        let id = meta["labels"][ID].as_str().unwrap();
+        assert!(id.starts_with("applyset-") && id.ends_with("-v1") && id.len() == 55, "{id}");
+    }
+
+    #[test]
+    fn apps_of_the_same_name_in_two_sources_have_two_inventories() {
+        assert_ne!(parent(&app("shop/payments")), parent(&app("bank/payments")));
+        let long = app(&format!("shop/{}", "a.".repeat(100) + "a"));
+        assert!(parent(&long).len() < 253);
+    }
+
+    #[test]
+    fn members_are_read_back_and_nonsense_is_not_empty() {
+        assert_eq!(parse(lines(&members()).as_bytes()), Some(members()));
+        assert_eq!(parse(b""), Some(BTreeSet::new()));
+        for nonsense in [&b"apps\tDeployment\tweb\n"[..], b"\t\t\t\n", b"\xff", b"\n"] {
+            assert_eq!(parse(nonsense), None);
+        }
+    }
+}
