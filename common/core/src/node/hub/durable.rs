@@ -69,6 +69,11 @@ impl Durable {
         Some(name)
     }
 
+    /// Passes over an event of a kind that is not known.
+    pub fn skip(&mut self, index: u64, appended_at: At) {
+        self.stand_at(index, appended_at);
+    }
+
     fn stand_at(&mut self, index: u64, appended_at: At) {
         self.index = index;
         self.appended_at = self.appended_at.max(appended_at);

@@ -1,0 +1,44 @@
+//! Appends of the core as records of the log.
+
+use crate::log::{Keys, Record};
+use bytes::Bytes;
+use taffrail_core::event::Context;
+use taffrail_core::node::hub::{Append, Foreign};
+use taffrail_core::time::At;
+use taffrail_proto::event::{decode_header, encode_hub};
+use taffrail_proto::report::encode_body;
+
+/// One append as a record. `signature` belongs to the last event of an agent's request.
+pub(super) fn record(append: &Append, at: At, signature: &[u8]) -> Record {
+    match append {
+        Append::Own(event) => {
+            let (header, payload) = encode_hub(event);
+            let keys = keys(&event.context, event.fact.kind());
+            Record { appended_at: at, header, payload: encode_body(&payload, b"").into(), keys }
+        }
+        Append::Foreign(foreign) => {
+            let header = Bytes::copy_from_slice(&foreign.link.header);
+            let payload = encode_body(&foreign.link.payload, signature).into();
+            Record { appended_at: at, header, payload, keys: foreign_keys(foreign) }
+        }
+    }
+}
+
+/// An agent's event is found under the name that its cluster has now.
+fn foreign_keys(foreign: &Foreign) -> Keys {
+    let header = decode_header(&foreign.link.header).ok();
+    let kind = header.as_ref().map(|header| header.kind.clone()).unwrap_or_default();
+    let mut found = header.map(|header| keys(&header.context, &kind)).unwrap_or_default();
+    found.cluster = Some(foreign.cluster.to_string());
+    found
+}
+
+fn keys(context: &Context, kind: &str) -> Keys {
+    Keys {
+        cluster: context.cluster.as_ref().map(ToString::to_string),
+        app: context.app.as_ref().map(ToString::to_string),
+        commit: context.commit.as_ref().map(ToString::to_string),
+        actor: Some(context.actor.to_string()),
+        kind: kind.to_owned(),
+    }
+}
