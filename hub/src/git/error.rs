@@ -139,7 +139,7 @@ impl Cause {
 }
 
 /// The longest prefix of `text` with at most `max` bytes.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;
