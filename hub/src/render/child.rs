@@ -8,7 +8,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use super::{Jail, Reason, RenderError, Settings};
+use super::{Error, Jail, Reason, Settings};
 
 /// Longest message that is read from a child, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024;
@@ -35,14 +35,10 @@ impl Drop for Group {
 }
 
 /// Runs the renderer with `arguments`; it may read the folder `root` only.
-pub(super) async fn run(
-    settings: &Settings,
-    arguments: &[OsString],
-    root: &Path,
-) -> Result<Output, RenderError> {
+pub(super) async fn run(settings: &Settings, arguments: &[OsString], root: &Path) -> Result<Output, Error> {
     let program = settings.kustomize.display().to_string();
     let machine = |action: &str, error: io::Error| {
-        RenderError::new(Reason::Machine, "", format!("{action} {program}: {error}"))
+        Error::new(Reason::Machine, "", format!("{action} {program}: {error}"))
     };
     let mut command = match &settings.jail {
         Jail::Program(hub) => {
@@ -73,10 +69,10 @@ pub(super) async fn run(
         Ok(Err(Stopped::Io(error))) => Err(machine("read from", error)),
         Ok(Err(Stopped::TooLong)) => {
             let cause = format!("the renderer printed more than {} bytes", settings.output_bytes_max);
-            Err(RenderError::new(Reason::Limit, "", cause))
+            Err(Error::new(Reason::Limit, "", cause))
         }
         Err(_) => {
-            Err(RenderError::new(Reason::Limit, "", format!("the renderer ran longer than {}", shown(limit))))
+            Err(Error::new(Reason::Limit, "", format!("the renderer ran longer than {}", shown(limit))))
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Why a tree gives no objects.
 
-use super::yaml::YamlError;
-use crate::git::tree::BadTree;
+use super::yaml;
+use crate::git::tree::Unreadable;
 
 /// A tree that gives no objects; the cluster keeps what it has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}{cause}", place(.file, *.document, *.line))]
-pub struct RenderError {
+pub struct Error {
     /// What kind of failure it is.
     pub reason: Reason,
     /// The file at fault, from the root of the repository; empty if none is.
@@ -34,10 +34,10 @@ pub enum Reason {
     Machine,
 }
 
-impl RenderError {
+impl Error {
     /// An error without a place in a file.
-    pub(super) fn new(reason: Reason, file: &str, cause: impl Into<String>) -> RenderError {
-        RenderError { reason, file: file.to_owned(), document: 0, line: 0, cause: cause.into() }
+    pub(super) fn new(reason: Reason, file: &str, cause: impl Into<String>) -> Error {
+        Error { reason, file: file.to_owned(), document: 0, line: 0, cause: cause.into() }
     }
 
     /// Whether the same job may succeed later without another commit.
@@ -56,9 +56,9 @@ fn place(file: &str, document: usize, line: u32) -> String {
     }
 }
 
-impl From<YamlError> for RenderError {
-    fn from(error: YamlError) -> RenderError {
-        RenderError {
+impl From<yaml::Error> for Error {
+    fn from(error: yaml::Error) -> Error {
+        Error {
             reason: Reason::Manifest,
             file: error.file,
             document: error.document,
@@ -68,17 +68,17 @@ impl From<YamlError> for RenderError {
     }
 }
 
-impl From<BadTree> for RenderError {
-    fn from(error: BadTree) -> RenderError {
+impl From<Unreadable> for Error {
+    fn from(error: Unreadable) -> Error {
         let (reason, file) = match &error {
-            BadTree::Large { path, .. } | BadTree::Deep { path } => (Reason::Limit, path.clone()),
-            BadTree::Read { path, .. } => (Reason::Machine, path.clone()),
-            BadTree::Name { path } => (Reason::Refused, path.clone()),
+            Unreadable::Large { path, .. } | Unreadable::Deep { path } => (Reason::Limit, path.clone()),
+            Unreadable::Read { path, .. } => (Reason::Machine, path.clone()),
+            Unreadable::Name { path } => (Reason::Refused, path.clone()),
         };
         let cause = match std::error::Error::source(&error) {
             Some(source) => format!("{error}: {source}"),
             None => error.to_string(),
         };
-        RenderError::new(reason, &file, cause)
+        Error::new(reason, &file, cause)
     }
 }

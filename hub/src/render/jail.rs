@@ -54,8 +54,8 @@ pub(super) fn arguments(settings: &Settings, root: &Path) -> Vec<OsString> {
 /// Becomes the renderer: `MEMORY_BYTES CPU_SECONDS ROOT PROGRAM [ARGUMENT..]` follow the name of the sub-command.
 ///
 /// Returns only if that failed, with the reason on standard error.
-pub fn main_jail(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let error = match enter(arguments.into_iter().collect()) {
+pub fn become_renderer(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let error = match enter(&arguments.into_iter().collect::<Vec<_>>()) {
         Err(error) => error,
         Ok(never) => match never {},
     };
@@ -64,8 +64,8 @@ pub fn main_jail(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     ExitCode::from(126)
 }
 
-fn enter(arguments: Vec<OsString>) -> Result<Infallible, Box<dyn std::error::Error>> {
-    let [memory, cpu, root, program, rest @ ..] = arguments.as_slice() else {
+fn enter(arguments: &[OsString]) -> Result<Infallible, Box<dyn std::error::Error>> {
+    let [memory, cpu, root, program, rest @ ..] = arguments else {
         return Err("MEMORY_BYTES CPU_SECONDS ROOT PROGRAM are needed".into());
     };
     let number =

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    Reason, RenderError,
+    Error, Reason,
     plan::{Found, Plan},
     yaml,
 };
@@ -26,14 +26,12 @@ const REFUSED: [(&str, &str); 5] = [
 ///
 /// # Errors
 /// If there are several.
-pub(super) fn in_folder(tree: &Tree, folder: &str) -> Result<Option<String>, RenderError> {
+pub(super) fn in_folder(tree: &Tree, folder: &str) -> Result<Option<String>, Error> {
     let mut found = NAMES.iter().map(|name| join(folder, name)).filter(|path| tree.get(path).is_some());
     match (found.next(), found.next()) {
-        (Some(one), Some(other)) => Err(RenderError::new(
-            Reason::Manifest,
-            &other,
-            format!("{one} is a kustomization of the same folder"),
-        )),
+        (Some(one), Some(other)) => {
+            Err(Error::new(Reason::Manifest, &other, format!("{one} is a kustomization of the same folder")))
+        }
         (one, _) => Ok(one),
     }
 }
@@ -43,12 +41,12 @@ fn join(folder: &str, name: &str) -> String {
 }
 
 /// Plans the kustomization in the folder `path` with all that it uses; the real path of the folder comes with it.
-pub(super) fn plan(tree: &Tree, path: &str) -> Result<(Plan, String), RenderError> {
+pub(super) fn plan(tree: &Tree, path: &str) -> Result<(Plan, String), Error> {
     let mut plan = Plan::default();
     let folder = match plan.resolve(tree, "", "", path)? {
         Found::Folder(folder) => folder,
-        Found::File(_) => return Err(RenderError::new(Reason::Missing, path, "is a file, not a folder")),
-        Found::Nothing(_) => return Err(RenderError::new(Reason::Missing, path, "is not in the repository")),
+        Found::File(_) => return Err(Error::new(Reason::Missing, path, "is a file, not a folder")),
+        Found::Nothing(_) => return Err(Error::new(Reason::Missing, path, "is not in the repository")),
     };
     let mut walk = Walk { tree, plan, open: Vec::new(), done: Vec::new() };
     walk.folder("", &folder)?;
@@ -65,14 +63,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Reads the kustomization of a folder that `user` names.
-    fn folder(&mut self, user: &str, folder: &str) -> Result<(), RenderError> {
+    fn folder(&mut self, user: &str, folder: &str) -> Result<(), Error> {
         if self.open.iter().any(|one| one == folder) {
             let way = self.open.join(" -> ");
-            return Err(RenderError::new(Reason::Manifest, user, format!("a cycle: {way} -> {folder}")));
+            return Err(Error::new(Reason::Manifest, user, format!("a cycle: {way} -> {folder}")));
         }
         if self.open.len() >= DEPTH_MAX {
             let cause = format!("kustomizations nested deeper than {DEPTH_MAX}");
-            return Err(RenderError::new(Reason::Limit, user, cause));
+            return Err(Error::new(Reason::Limit, user, cause));
         }
         if self.done.iter().any(|one| one == folder) {
             return Ok(());
@@ -81,11 +79,10 @@ impl Walk<'_> {
         self.plan.inputs.extend(NAMES.iter().map(|name| join(folder, name)));
         let Some(name) = in_folder(self.tree, folder)? else {
             let cause = format!("the folder {folder:?} has no kustomization");
-            return Err(RenderError::new(Reason::Missing, user, cause));
+            return Err(Error::new(Reason::Missing, user, cause));
         };
-        let file = match self.plan.resolve(self.tree, user, "", &name)? {
-            Found::File(file) => file,
-            _ => return Err(RenderError::new(Reason::Missing, &name, "is a link that leads nowhere")),
+        let Found::File(file) = self.plan.resolve(self.tree, user, "", &name)? else {
+            return Err(Error::new(Reason::Missing, &name, "is a link that leads nowhere"));
         };
         let text = self.plan.take(self.tree, &file)?;
         self.open.push(folder.to_owned());
@@ -103,12 +100,12 @@ impl Walk<'_> {
         folder: &str,
         text: &[u8],
         document: &yaml::Document,
-    ) -> Result<(), RenderError> {
+    ) -> Result<(), Error> {
         let value = &document.value;
-        let at = |reason, pointer: &str, cause: String| RenderError {
+        let at = |reason, pointer: &str, cause: String| Error {
             document: document.document,
             line: yaml::line_of(text, document.document, pointer).unwrap_or(document.line),
-            ..RenderError::new(reason, file, cause)
+            ..Error::new(reason, file, cause)
         };
         for (field, why) in REFUSED {
             if value.get(field).is_some_and(|value| !value.is_null()) {
@@ -116,7 +113,7 @@ impl Walk<'_> {
             }
         }
         for (pointer, wanted) in references(value) {
-            let locate = |error: RenderError| {
+            let locate = |error: Error| {
                 if error.file == file && error.line == 0 {
                     at(error.reason, &pointer, error.cause)
                 } else {
@@ -128,7 +125,7 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn reference(&mut self, file: &str, folder: &str, wanted: &Wanted) -> Result<(), RenderError> {
+    fn reference(&mut self, file: &str, folder: &str, wanted: &Wanted) -> Result<(), Error> {
         let path = match wanted {
             Wanted::Inline(path) if is_inline(path) => return Ok(()),
             Wanted::Transformer(text) if is_inline(text) => {
@@ -138,20 +135,18 @@ impl Walk<'_> {
         };
         if is_remote(path) {
             let cause = format!("{path:?} is remote: only files of the repository can be used");
-            return Err(RenderError::new(Reason::Refused, file, cause));
+            return Err(Error::new(Reason::Refused, file, cause));
         }
         match (self.plan.resolve(self.tree, file, folder, path)?, wanted) {
-            (Found::Nothing(real), _) => Err(RenderError::new(
+            (Found::Nothing(real), _) => Err(Error::new(
                 Reason::Missing,
                 file,
                 format!("names {path:?}, but {real:?} is not in the repository"),
             )),
             (Found::Folder(real), Wanted::Any(_)) => self.folder(file, &real),
-            (Found::Folder(real), _) => Err(RenderError::new(
-                Reason::Manifest,
-                file,
-                format!("names {path:?}, but {real:?} is a folder"),
-            )),
+            (Found::Folder(real), _) => {
+                Err(Error::new(Reason::Manifest, file, format!("names {path:?}, but {real:?} is a folder")))
+            }
             (Found::File(real), Wanted::Any(_)) => {
                 self.plan.take(self.tree, &real)?;
                 if !self.plan.manifests.contains(&real) {
@@ -170,7 +165,7 @@ impl Walk<'_> {
     }
 
     /// Only built-in transformers are allowed: others are programs or containers.
-    fn transformer(&mut self, file: &str, folder: &str, text: &[u8]) -> Result<(), RenderError> {
+    fn transformer(&mut self, file: &str, folder: &str, text: &[u8]) -> Result<(), Error> {
         for document in yaml::read(text, file)? {
             let value = &document.value;
             let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default();
@@ -181,10 +176,10 @@ impl Walk<'_> {
             if !is_builtin || is_function || !kind.ends_with("Transformer") {
                 let cause =
                     format!("the transformer {kind:?} is not built in: programs and containers are not run");
-                return Err(RenderError {
+                return Err(Error {
                     document: document.document,
                     line: document.line,
-                    ..RenderError::new(Reason::Refused, file, cause)
+                    ..Error::new(Reason::Refused, file, cause)
                 });
             }
             if let Some(path) = value.get("path").and_then(Value::as_str) {

@@ -3,7 +3,7 @@
 use std::{io, os::unix::fs::symlink, path::Path};
 
 use super::{
-    Reason, RenderError, Settings, child,
+    Error, Reason, Settings, child,
     plan::Plan,
     yaml::{self, Document},
 };
@@ -12,13 +12,9 @@ use super::{
 const MESSAGE_BYTES_MAX: usize = 2_000;
 
 /// Writes the planned files into a folder of their own, builds, and reads the result.
-pub(super) async fn build(
-    settings: &Settings,
-    plan: &Plan,
-    folder: &str,
-) -> Result<Vec<Document>, RenderError> {
+pub(super) async fn build(settings: &Settings, plan: &Plan, folder: &str) -> Result<Vec<Document>, Error> {
     let machine =
-        |error: io::Error| RenderError::new(Reason::Machine, folder, format!("prepare the folder: {error}"));
+        |error: io::Error| Error::new(Reason::Machine, folder, format!("prepare the folder: {error}"));
     let scratch = tempfile::Builder::new().prefix("taffrail-render-").tempdir().map_err(machine)?;
     let root = scratch.path().join("repo");
     write(&root, plan).map_err(machine)?;
@@ -30,7 +26,7 @@ pub(super) async fn build(
         let message = readable(&output.message, &root);
         let reason = if output.is_killed { Reason::Limit } else { Reason::Manifest };
         let cause = if message.is_empty() { "kustomize ended without a message".to_owned() } else { message };
-        return Err(RenderError::new(reason, folder, cause));
+        return Err(Error::new(reason, folder, cause));
     }
     let name = format!("kustomize build {}", if folder.is_empty() { "." } else { folder });
     Ok(yaml::read(&output.text, &name)?)

@@ -23,8 +23,8 @@ pub mod yaml;
 #[cfg(test)]
 mod tests;
 
-pub use error::{Reason, RenderError};
+pub use error::{Error, Reason};
 pub use jail::Jail;
 pub use objects::locate;
 pub use plan::touches;
-pub use renderer::{RenderJob, Rendered, Renderer, Settings};
+pub use renderer::{Job, Rendered, Renderer, Settings};

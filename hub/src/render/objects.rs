@@ -6,7 +6,7 @@ use serde_json::Value;
 use taffrail_core::object::Key;
 
 use super::{
-    Reason, RenderError,
+    Error, Reason,
     yaml::{self, Document},
 };
 use crate::git::Tree;
@@ -15,10 +15,10 @@ use crate::git::Tree;
 const OBJECTS_MAX: usize = 10_000;
 
 /// Checks that every document is an object with a name, that none stands twice, and sorts them by key.
-pub(super) fn checked(documents: Vec<Document>) -> Result<Vec<Document>, RenderError> {
+pub(super) fn checked(documents: Vec<Document>) -> Result<Vec<Document>, Error> {
     if documents.len() > OBJECTS_MAX {
         let cause = format!("{} objects, more than {OBJECTS_MAX}", documents.len());
-        return Err(RenderError::new(Reason::Limit, "", cause));
+        return Err(Error::new(Reason::Limit, "", cause));
     }
     let mut sorted: BTreeMap<Key, Document> = BTreeMap::new();
     for document in documents {
@@ -32,8 +32,8 @@ pub(super) fn checked(documents: Vec<Document>) -> Result<Vec<Document>, RenderE
     Ok(sorted.into_values().collect())
 }
 
-fn at(document: &Document, cause: String) -> RenderError {
-    RenderError {
+fn at(document: &Document, cause: String) -> Error {
+    Error {
         reason: Reason::Manifest,
         file: document.file.clone(),
         document: document.document,

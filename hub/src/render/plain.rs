@@ -1,7 +1,7 @@
 //! Folders of plain manifests.
 
 use super::{
-    Reason, RenderError,
+    Error, Reason,
     plan::{Found, Plan},
 };
 use crate::git::{Mode, Tree};
@@ -10,12 +10,12 @@ use crate::git::{Mode, Tree};
 const ENDINGS: [&str; 3] = [".yaml", ".yml", ".json"];
 
 /// Plans the manifests in the folder `path`, and in its sub-folders if `recurse`.
-pub(super) fn plan(tree: &Tree, path: &str, recurse: bool) -> Result<Plan, RenderError> {
+pub(super) fn plan(tree: &Tree, path: &str, recurse: bool) -> Result<Plan, Error> {
     let mut plan = Plan::default();
     let folder = match plan.resolve(tree, "", "", path)? {
         Found::Folder(folder) => folder,
-        Found::File(_) => return Err(RenderError::new(Reason::Missing, path, "is a file, not a folder")),
-        Found::Nothing(_) => return Err(RenderError::new(Reason::Missing, path, "is not in the repository")),
+        Found::File(_) => return Err(Error::new(Reason::Missing, path, "is a file, not a folder")),
+        Found::Nothing(_) => return Err(Error::new(Reason::Missing, path, "is not in the repository")),
     };
     plan.inputs.insert(folder.clone());
     let start = if folder.is_empty() { 0 } else { folder.len() + 1 };
@@ -38,11 +38,11 @@ pub(super) fn plan(tree: &Tree, path: &str, recurse: bool) -> Result<Plan, Rende
             }
             Found::Folder(_) => {
                 let cause = "is a link to a folder, which is not followed";
-                return Err(RenderError::new(Reason::Refused, name, cause));
+                return Err(Error::new(Reason::Refused, name, cause));
             }
             Found::Nothing(real) => {
                 let cause = format!("is a link to {real:?}, which is not in the repository");
-                return Err(RenderError::new(Reason::Missing, name, cause));
+                return Err(Error::new(Reason::Missing, name, cause));
             }
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
-use super::{Reason, RenderError};
+use super::{Error, Reason};
 use crate::git::{
     Mode, Tree,
     tree::{BYTES_MAX, FILES_MAX},
@@ -48,8 +48,8 @@ impl Plan {
         user: &str,
         base: &str,
         path: &str,
-    ) -> Result<Found, RenderError> {
-        let refused = |cause: String| RenderError::new(Reason::Refused, user, cause);
+    ) -> Result<Found, Error> {
+        let refused = |cause: String| Error::new(Reason::Refused, user, cause);
         if path.starts_with('/') {
             return Err(refused(format!(
                 "{path:?} is an absolute path: only files of the repository can be used"
@@ -103,24 +103,24 @@ impl Plan {
     }
 
     /// Loads the file at the real path `path` into the plan and returns its content.
-    pub(super) fn take(&mut self, tree: &Tree, path: &str) -> Result<Bytes, RenderError> {
+    pub(super) fn take(&mut self, tree: &Tree, path: &str) -> Result<Bytes, Error> {
         if let Some(bytes) = self.files.get(path) {
             return Ok(bytes.clone());
         }
-        let missing = || RenderError::new(Reason::Missing, path, "is not in the repository");
+        let missing = || Error::new(Reason::Missing, path, "is not in the repository");
         let bytes = tree.load(path)?.ok_or_else(missing)?;
         if bytes.starts_with(LFS_START) {
             let cause = "is a Git LFS pointer, and LFS is not followed";
-            return Err(RenderError::new(Reason::Refused, path, cause));
+            return Err(Error::new(Reason::Refused, path, cause));
         }
         self.bytes += bytes.len();
         if self.files.len() >= FILES_MAX {
             let cause = format!("the render reads more than {FILES_MAX} files");
-            return Err(RenderError::new(Reason::Limit, path, cause));
+            return Err(Error::new(Reason::Limit, path, cause));
         }
         if self.bytes > BYTES_MAX {
             let cause = format!("the render reads more than {BYTES_MAX} bytes");
-            return Err(RenderError::new(Reason::Limit, path, cause));
+            return Err(Error::new(Reason::Limit, path, cause));
         }
         self.inputs.insert(path.to_owned());
         self.files.insert(path.to_owned(), bytes.clone());

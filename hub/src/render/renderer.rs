@@ -11,7 +11,7 @@ use taffrail_core::{catalog::Render, digest::Digest};
 use tokio::sync::{OnceCell, Semaphore};
 
 use super::{
-    Jail, Reason, RenderError,
+    Error, Jail, Reason,
     cache::Cache,
     child, kustomization, kustomize, objects, plain,
     plan::{Found, Plan},
@@ -47,7 +47,7 @@ impl Settings {
         Settings {
             kustomize,
             jail,
-            time_limit: Duration::from_secs(60),
+            time_limit: Duration::from_mins(1),
             output_bytes_max: 32 * 1024 * 1024,
             memory_bytes_max: 1024 * 1024 * 1024,
             parallel_max: 2,
@@ -58,7 +58,7 @@ impl Settings {
 
 /// One folder to render.
 #[derive(Clone, Debug)]
-pub struct RenderJob {
+pub struct Job {
     /// The files of the whole repository at the commit.
     pub tree: Tree,
     /// The folder, from the root of the repository; "" is the root.
@@ -104,11 +104,11 @@ impl Renderer {
     /// Renders one folder.
     ///
     /// # Errors
-    /// [`RenderError`] with file, document, line and cause; nothing of a folder is used if any part is wrong.
-    pub async fn render(&self, job: RenderJob) -> Result<Arc<Rendered>, RenderError> {
+    /// [`Error`] with file, document, line and cause; nothing of a folder is used if any part is wrong.
+    pub async fn render(&self, job: Job) -> Result<Arc<Rendered>, Error> {
         let planned = tokio::task::spawn_blocking(move || plan(&job)).await;
         let (plan, way) =
-            planned.map_err(|_| RenderError::new(Reason::Machine, "", "a render task ended early"))??;
+            planned.map_err(|_| Error::new(Reason::Machine, "", "a render task ended early"))??;
         let digest = self.digest(&plan, &way).await?;
         if let Some(rendered) = self.cache.lock().unwrap_or_else(PoisonError::into_inner).get(&digest) {
             // The same files may stand elsewhere in another commit: what was read is told anew.
@@ -124,7 +124,7 @@ impl Renderer {
         Ok(rendered)
     }
 
-    async fn carry_out(&self, plan: &Arc<Plan>, way: &Way) -> Result<Vec<Document>, RenderError> {
+    async fn carry_out(&self, plan: &Arc<Plan>, way: &Way) -> Result<Vec<Document>, Error> {
         // Manifests under a kustomization are read too: errors then name the file, which kustomize does not.
         let files = plan.clone();
         let read = tokio::task::spawn_blocking(move || {
@@ -133,14 +133,14 @@ impl Renderer {
                 let text = files.files.get(path).map_or(&[][..], |bytes| bytes);
                 documents.extend(yaml::read(text, path)?);
             }
-            Ok::<_, RenderError>(documents)
+            Ok::<_, Error>(documents)
         });
         let documents =
-            read.await.map_err(|_| RenderError::new(Reason::Machine, "", "a render task ended early"))??;
+            read.await.map_err(|_| Error::new(Reason::Machine, "", "a render task ended early"))??;
         match way {
             Way::Read => Ok(documents),
             Way::Build { folder } => {
-                let closed = |_| RenderError::new(Reason::Machine, "", "the renderer is closed");
+                let closed = |_| Error::new(Reason::Machine, "", "the renderer is closed");
                 let _one = self.builds.acquire().await.map_err(closed)?;
                 kustomize::build(&self.settings, plan, folder).await
             }
@@ -148,7 +148,7 @@ impl Renderer {
     }
 
     /// Digest of everything that the result depends on.
-    async fn digest(&self, plan: &Plan, way: &Way) -> Result<Digest, RenderError> {
+    async fn digest(&self, plan: &Plan, way: &Way) -> Result<Digest, Error> {
         let mut context = Context::new(&SHA256);
         let mut add = |part: &[u8]| {
             context.update(&(part.len() as u64).to_be_bytes());
@@ -178,7 +178,7 @@ impl Renderer {
     }
 
     /// What `kustomize version` says.
-    async fn version(&self) -> Result<&str, RenderError> {
+    async fn version(&self) -> Result<&str, Error> {
         let ask = || async {
             let root = std::env::temp_dir();
             let output = child::run(&self.settings, &["version".into()], &root).await?;
@@ -186,17 +186,13 @@ impl Renderer {
                 return Ok(String::from_utf8_lossy(&output.text).trim().to_owned());
             }
             let message = String::from_utf8_lossy(&output.message).into_owned();
-            Err(RenderError::new(
-                Reason::Machine,
-                "",
-                format!("kustomize version failed: {}", message.trim()),
-            ))
+            Err(Error::new(Reason::Machine, "", format!("kustomize version failed: {}", message.trim())))
         };
         self.version.get_or_try_init(ask).await.map(String::as_str)
     }
 }
 
-fn plan(job: &RenderJob) -> Result<(Plan, Way), RenderError> {
+fn plan(job: &Job) -> Result<(Plan, Way), Error> {
     let path = job.path.trim_matches('/');
     let build = || kustomization::plan(&job.tree, path).map(|(plan, folder)| (plan, Way::Build { folder }));
     match job.render {

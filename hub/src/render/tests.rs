@@ -1,10 +1,10 @@
 //! Renders on real programs: what comes out, what is refused, what is stopped.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 use taffrail_core::catalog::Render;
 
-use super::{Jail, Reason, RenderError, RenderJob, Rendered, Renderer, Settings, locate, touches};
+use super::{Error, Jail, Job, Reason, Rendered, Renderer, Settings, locate, touches};
 use crate::git::{Tree, tree::Memory};
 
 /// The real program, if this machine has it.
@@ -22,12 +22,12 @@ async fn run(
     files: &[(&str, &str)],
     path: &str,
     render: Render,
-) -> Result<Rendered, RenderError> {
-    let job = RenderJob { tree: Memory::tree(files), path: path.to_owned(), render };
+) -> Result<Rendered, Error> {
+    let job = Job { tree: Memory::tree(files), path: path.to_owned(), render };
     renderer.render(job).await.map(|rendered| (*rendered).clone())
 }
 
-async fn render(files: &[(&str, &str)], path: &str, render: Render) -> Result<Rendered, RenderError> {
+async fn render(files: &[(&str, &str)], path: &str, render: Render) -> Result<Rendered, Error> {
     run(&Renderer::new(settings()), files, path, render).await
 }
 
@@ -286,13 +286,25 @@ async fn a_bad_manifest_under_a_kustomization_is_named_itself() {
     assert!(error.cause.contains("surprise") && !error.cause.contains("/tmp"), "{error}");
 }
 
+/// Writes a program. Another process does it: a file that this one had open for writing while a parallel test starts
+/// a child could not be run.
+fn executable(path: &std::path::Path, text: &str) {
+    let mut child = std::process::Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
+        .arg(path)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 /// A stand-in for the renderer: a shell script.
 fn script(text: &str) -> (tempfile::TempDir, Settings) {
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("kustomize");
     let version = "if [ \"$1\" = version ]; then echo v0; exit; fi";
-    std::fs::write(&program, format!("#!/bin/sh\n{version}\n{text}\n")).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    executable(&program, &format!("#!/bin/sh\n{version}\n{text}\n"));
     let settings = Settings::new(program, Jail::Off);
     (folder, settings)
 }
@@ -375,7 +387,7 @@ async fn a_missing_program_is_the_machines_fault() {
 fn jail_entry() {
     if let Some(arguments) = std::env::var_os("TAFFRAIL_TEST_JAIL") {
         let arguments = arguments.into_string().unwrap();
-        super::jail::main_jail(arguments.split('\n').map(Into::into));
+        super::jail::become_renderer(arguments.split('\n').map(Into::into));
         std::process::exit(126);
     }
 }
@@ -416,6 +428,22 @@ fn the_jail_closes_memory_files_and_network() {
         println!("this kernel has no Landlock: files and network stay open");
     }
     assert!(are_files_closed || !is_net_closed, "a kernel that closes the network closes files too");
+}
+
+#[tokio::test]
+async fn the_real_program_works_inside_the_jail() {
+    let Some(program) = kustomize() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let hub = folder.path().join("hub");
+    // The test program prints a line of its own before it becomes the renderer.
+    let text = format!(
+        "#!/bin/sh\nshift\nTAFFRAIL_TEST_JAIL=\"$(printf '%s\\n' \"$@\")\" {} --exact render::tests::jail_entry --nocapture -q | {{ read -r a; read -r b; exec cat; }}\n",
+        std::env::current_exe().unwrap().display()
+    );
+    executable(&hub, &text);
+    let jailed = Renderer::new(Settings::new(program, Jail::Program(hub)));
+    let built = run(&jailed, OVERLAY, "apps/pay/overlays/prod", Render::Auto).await.unwrap();
+    assert_eq!(built.objects.len(), 2);
 }
 
 #[tokio::test]
