@@ -209,7 +209,7 @@ impl Connection {
 /// [`Error::Connect`] with [`First::MustSucceed`].
 pub async fn connect(options: Options) -> Result<Connection, Error> {
     let Options { urls, login, ca_pem, name, inbox_prefix, tls, first } = options;
-    let (sender, mut link) = watch::channel(Link::default());
+    let (sender, link) = watch::channel(Link::default());
     let sender = Arc::new(sender);
     let asked = login.clone();
     let connection_name = name.clone();
@@ -240,10 +240,6 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
         settings = settings.retry_on_initial_connect();
     }
     let client = settings.connect(urls).await.map_err(Error::Connect)?;
-    if first == First::MustSucceed {
-        // The connection stands; its event is on the way. Afterwards `link` is true from the first look on.
-        let _ = tokio::time::timeout(CONNECT_TIMEOUT, link.wait_for(|link| link.up)).await;
-    }
     Ok(Connection { client, link, login })
 }
 
