@@ -8,7 +8,7 @@ use taffrail_runtime::config::{self, Errors, Kind, Need, Setting, Sources, Table
 use taffrail_runtime::telemetry::Format;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
+const HOUR: Duration = Duration::from_hours(1);
 
 const fn setting(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
     Setting { key, kind, default, need: Need::Optional, since: "0.1", doc }
@@ -97,7 +97,7 @@ pub const TABLE: Table = Table {
         ),
         setting(
             "health.timeout",
-            time(SECOND, Duration::from_secs(86_400)),
+            time(SECOND, Duration::from_hours(24)),
             "5m",
             "How long a new revision may take to become healthy before it counts as failed.",
         ),
@@ -121,7 +121,7 @@ pub const TABLE: Table = Table {
         ),
         setting(
             "shutdown.grace",
-            time(SECOND, Duration::from_secs(600)),
+            time(SECOND, Duration::from_mins(10)),
             "25s",
             "Time to finish after SIGTERM; Kubernetes kills after 30s.",
         ),
@@ -255,12 +255,17 @@ pub struct Kube {
 
 impl Config {
     /// Reads checked values.
+    ///
+    /// # Panics
+    /// Never: the values were checked.
     pub fn read(values: &Values) -> Config {
         let state_dir = PathBuf::from(values.given("state.dir"));
         let kube = kube(values);
-        let identity = match (values.given("identity.store"), &kube.config_file) {
-            ("secret", _) | ("auto", None) => StoreKind::Secret,
-            _ => StoreKind::Directory,
+        let inside = values.given("identity.store") == "auto" && kube.config_file.is_none();
+        let identity = if inside || values.given("identity.store") == "secret" {
+            StoreKind::Secret
+        } else {
+            StoreKind::Directory
         };
         Config {
             hub_url: values.given("hub.url").trim_end_matches('/').to_owned(),

@@ -8,8 +8,8 @@ use taffrail_runtime::config::{self, Errors, Kind, Need, Setting, Sources, Table
 use taffrail_runtime::telemetry::Format;
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
 const MIB: u64 = 1 << 20;
 
 const fn setting(key: &'static str, kind: Kind, default: &'static str, doc: &'static str) -> Setting {
@@ -151,15 +151,10 @@ pub const TABLE: Table = Table {
             "10s",
             "How often an agent reports that it lives; at most a third of cluster.lease.",
         ),
-        setting(
-            "join.token-ttl",
-            time(Duration::from_secs(60), DAY),
-            "1h",
-            "How long a join token is valid.",
-        ),
+        setting("join.token-ttl", time(Duration::from_mins(1), DAY), "1h", "How long a join token is valid."),
         setting(
             "join.credential-ttl",
-            time(Duration::from_secs(60), DAY),
+            time(Duration::from_mins(1), DAY),
             "24h",
             "How long an agent's NATS credential is valid; renewed when a third of it is left.",
         ),
@@ -177,7 +172,7 @@ pub const TABLE: Table = Table {
         ),
         setting(
             "shutdown.grace",
-            time(SECOND, Duration::from_secs(600)),
+            time(SECOND, Duration::from_mins(10)),
             "25s",
             "Time to finish after SIGTERM; Kubernetes kills after 30s.",
         ),
@@ -365,6 +360,9 @@ impl Config {
     ///
     /// # Errors
     /// Everything that does not go together.
+    ///
+    /// # Panics
+    /// Never: the values were checked.
     pub fn read(values: &Values) -> Result<Config, Errors> {
         let mut errors = Vec::new();
         let listen = address(values, "listen.https");

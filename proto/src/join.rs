@@ -84,7 +84,7 @@ impl UserKey {
 /// Body of `POST /v1/join`.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct JoinBody {
+pub struct TokenBody {
     /// The one-time token.
     pub token: String,
     /// The agent's NATS user (`U` and 55 of base32).
@@ -103,9 +103,9 @@ pub struct JoinBody {
     pub cluster_uid: String,
 }
 
-impl fmt::Debug for JoinBody {
+impl fmt::Debug for TokenBody {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "JoinBody(user {}, event key {})", self.user_public, self.event_public)
+        write!(out, "TokenBody(user {}, event key {})", self.user_public, self.event_public)
     }
 }
 

@@ -153,6 +153,13 @@ pub struct Sealed {
 /// Seals a bundle. `content` is its content digest; the same input gives the same output.
 ///
 /// The nonce is zero: a key follows from what it seals, so it never seals two different messages.
+///
+/// # Panics
+/// Never: a bundle is far below the cipher's limit.
+#[allow(
+    clippy::module_name_repetitions,
+    reason = "a function is a verb: `bundle` alone would name the thing"
+)]
 pub fn seal_bundle(secret: &SealingSecret, content: Digest, bundle: &[u8]) -> Sealed {
     let key = secret.key_of(content, bundle);
     let mut bytes = bundle.to_vec();
@@ -202,6 +209,9 @@ impl BoxKey {
     }
 
     /// The seed, for a file or a Secret and nothing else.
+    ///
+    /// # Panics
+    /// Never: a box key holds its secret half.
     pub fn seed_text(&self) -> String {
         self.0.seed().expect("a box key holds its secret half")
     }
@@ -261,6 +271,7 @@ impl BoxPublicKey {
 ///
 /// # Errors
 /// [`Error::NotSealed`] if the operating system has no random bytes.
+#[allow(clippy::module_name_repetitions, reason = "a function is a verb: `to` alone says nothing")]
 pub fn seal_to(recipient: &BoxPublicKey, bytes: &[u8]) -> Result<Vec<u8>, Error> {
     let not = |_| Error::NotSealed { what: "index" };
     let recipient = nkeys::XKey::from_public_key(&recipient.0).map_err(not)?;

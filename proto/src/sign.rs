@@ -81,6 +81,9 @@ pub enum Error {
 }
 
 /// SHA-256 of `bytes`.
+///
+/// # Panics
+/// Never: the digest has the length that it has.
 pub fn sha256(bytes: &[u8]) -> Digest {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     Digest::from_slice(digest.as_ref()).expect("SHA-256 has 32 bytes")
@@ -112,6 +115,9 @@ impl SigningKey {
     }
 
     /// The key that grows out of `seed`: 32 random bytes.
+    ///
+    /// # Panics
+    /// Never: every 32 bytes are a seed.
     pub fn from_seed(seed: [u8; KEY_BYTES]) -> SigningKey {
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a seed of 32 bytes is a key");
         SigningKey { pair, seed: Some(seed) }
@@ -143,11 +149,17 @@ impl SigningKey {
     }
 
     /// The public half.
+    ///
+    /// # Panics
+    /// Never: the key has the length that it has.
     pub fn public(&self) -> PublicKey {
         PublicKey(self.pair.public_key().as_ref().try_into().expect("an Ed25519 public key has 32 bytes"))
     }
 
     /// Signs `bytes` for one purpose.
+    ///
+    /// # Panics
+    /// Never: the signature has the length that it has.
     pub fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
         let signature = self.pair.sign(&domain.message(bytes));
         Signature(signature.as_ref().try_into().expect("an Ed25519 signature has 64 bytes"))

@@ -6,7 +6,6 @@
 //! ```
 
 mod indexes;
-mod memory;
 mod nats;
 
 use async_trait::async_trait;
@@ -16,7 +15,6 @@ use taffrail_core::digest::Digest;
 use taffrail_runtime::nats::Link;
 use tokio::sync::watch;
 
-pub use memory::Memory;
 pub use nats::{Nats, Settings};
 
 /// Largest sealed bundle, in bytes; the hub sends none that is larger.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use reqwest::redirect::Policy;
 use serde::Serialize;
-use taffrail_proto::join::{Code, JOIN_PATH, JoinBody, Joined, Problem, RENEW_PATH, Refused, RenewBody};
+use taffrail_proto::join::{Code, JOIN_PATH, Joined, Problem, RENEW_PATH, Refused, RenewBody, TokenBody};
 use taffrail_runtime::telemetry::chain;
 use taffrail_runtime::tls::client_config;
 
@@ -55,7 +55,7 @@ impl HubClient {
     ///
     /// # Errors
     /// [`Refused`] by the hub, or because it cannot be asked.
-    pub async fn join(&self, body: &JoinBody) -> Result<Joined, Refused> {
+    pub async fn join(&self, body: &TokenBody) -> Result<Joined, Refused> {
         self.ask(JOIN_PATH, body).await
     }
 

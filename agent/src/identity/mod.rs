@@ -41,7 +41,7 @@ pub type Clock = Arc<dyn Fn() -> At + Send + Sync>;
 /// - `save` fails if someone else has saved since the last `load` or `save` of this store (two agents starting at once).
 /// - Nobody but the agent can read what is kept.
 #[async_trait]
-pub trait IdentityStore: Send + Sync + 'static {
+pub trait Store: Send + Sync + 'static {
     /// Reads what is kept.
     ///
     /// # Errors

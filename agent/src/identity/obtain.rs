@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use taffrail_core::time::At;
-use taffrail_proto::join::{Code, JoinBody, Joined, Refused, Token};
+use taffrail_proto::join::{Code, Joined, Refused, Token, TokenBody};
 use taffrail_proto::sign::random;
 use taffrail_runtime::backoff::Backoff;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::keys::Kept;
-use super::{Clock, Error, HubClient, IdentityStore, Keys, Member};
+use super::{Clock, Error, HubClient, Keys, Member, Store};
 
 /// What is needed to obtain credentials.
 #[derive(Clone)]
@@ -40,7 +40,7 @@ pub struct Identity {
     /// The present credentials; changed by the renewer.
     pub member: watch::Sender<Arc<Member>>,
     pub(super) kept: Kept,
-    pub(super) store: Arc<dyn IdentityStore>,
+    pub(super) store: Arc<dyn Store>,
     pub(super) settings: Obtain,
 }
 
@@ -51,18 +51,17 @@ pub struct Identity {
 /// [`Error`]: refused for good, the store cannot be used, or `stop`.
 pub async fn obtain(
     settings: Obtain,
-    store: Arc<dyn IdentityStore>,
+    store: Arc<dyn Store>,
     stop: &CancellationToken,
 ) -> Result<Identity, Error> {
-    let (mut kept, keys) = match store.load().await? {
-        Some(text) => Kept::parse(&text)?,
-        None => {
-            let keys = Keys::generate()?;
-            let kept = Kept::new(&keys);
-            store.save(&kept.text()).await?;
-            tracing::info!(event_key = %keys.event.public(), "keys made");
-            (kept, keys)
-        }
+    let (mut kept, keys) = if let Some(text) = store.load().await? {
+        Kept::parse(&text)?
+    } else {
+        let keys = Keys::generate()?;
+        let kept = Kept::new(&keys);
+        store.save(&kept.text()).await?;
+        tracing::info!(event_key = %keys.event.public(), "keys made");
+        (kept, keys)
     };
     let fresh = settings.token.clone().filter(|token| kept.token_digest != Some(token.digest().to_string()));
     if let Some(token) = fresh {
@@ -96,7 +95,7 @@ async fn join(
     once: bool,
 ) -> Result<(Joined, At), Error> {
     let client = HubClient::new(&settings.hub_url, &settings.ca_pem)?;
-    let body = JoinBody {
+    let body = TokenBody {
         token: token.reveal().to_owned(),
         user_public: keys.user.public_key(),
         event_public: keys.event.public().to_string(),

@@ -14,9 +14,9 @@ use super::obtain::{chance, tell_skew};
 use super::{Error, HubClient, Identity, Member};
 
 /// Longest pause between looks at the clock, so that a machine that slept or a clock that was set is noticed.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// Pause after a refusal for good, such as a cluster that was removed: someone may take that back.
-const REFUSED_PAUSE: Duration = Duration::from_secs(600);
+const REFUSED_PAUSE: Duration = Duration::from_mins(10);
 
 /// Whether credentials should be renewed: a third of their life or less is left, or the clock was set to before they came.
 pub fn is_due(member: &Member, at: At) -> bool {

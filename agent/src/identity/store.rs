@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use taffrail_runtime::secret;
 
-use super::{IdentityStore, StoreError};
+use super::{Store, StoreError};
 
 /// A file `identity.json`, mode 0600, in a folder with mode 0700.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ fn failed(action: &str, source: secret::Error) -> StoreError {
 }
 
 #[async_trait]
-impl IdentityStore for Directory {
+impl Store for Directory {
     async fn load(&self) -> Result<Option<String>, StoreError> {
         secret::read(&self.path).map_err(|source| failed("read the agent's identity", source))
     }

@@ -288,7 +288,7 @@ fn heard(sender: &watch::Sender<Link>, name: &str, event: &Event) {
             tracing::warn!(name, "disconnected from nats");
         }
         Event::SlowConsumer(_) => {
-            tracing::warn!(name, "nats messages dropped: too many wait for their reader");
+            tracing::warn!(name, "nats messages dropped: too many wait for their reader")
         }
         Event::ServerError(error) => tracing::warn!(name, error = %error, "nats server refused"),
         Event::ClientError(error) => tracing::debug!(name, error = %error, "nats client failed, will retry"),

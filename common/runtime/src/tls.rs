@@ -103,8 +103,13 @@ pub struct Reloading {
     certificate: PathBuf,
     key: PathBuf,
     shown: ArcSwap<CertifiedKey>,
+    /// Stamps of the files from just before they were read, so that no change between reading and following is missed.
+    read: ArcSwap<Stamps>,
     changes: watch::Sender<u64>,
 }
+
+/// What tells one content of the two files from another without reading them.
+type Stamps = [Option<(SystemTime, u64)>; 2];
 
 impl fmt::Debug for Reloading {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -124,9 +129,11 @@ impl Reloading {
     /// # Errors
     /// If one cannot be read or they do not fit each other.
     pub fn open(certificate: &Path, key: &Path) -> Result<Arc<Reloading>, Error> {
+        let read = ArcSwap::from_pointee(stamps(certificate, key));
         let shown = ArcSwap::from_pointee(read_pair(certificate, key)?);
         let (changes, _) = watch::channel(0);
-        Ok(Arc::new(Reloading { certificate: certificate.to_owned(), key: key.to_owned(), shown, changes }))
+        let (certificate, key) = (certificate.to_owned(), key.to_owned());
+        Ok(Arc::new(Reloading { certificate, key, shown, read, changes }))
     }
 
     /// Reads the files again and shows what they hold from now on; on an error the old certificate stays.
@@ -134,7 +141,9 @@ impl Reloading {
     /// # Errors
     /// As [`Reloading::open`].
     pub fn reload(&self) -> Result<(), Error> {
+        let found = stamps(&self.certificate, &self.key);
         self.shown.store(Arc::new(read_pair(&self.certificate, &self.key)?));
+        self.read.store(Arc::new(found));
         self.changes.send_modify(|count| *count += 1);
         Ok(())
     }
@@ -147,21 +156,16 @@ impl Reloading {
     /// Looks at the files every `every` until `stop`, and reloads when one has changed. A pair that does not fit, such as a
     /// certificate whose key is not there yet, is tried again at the next look.
     pub async fn follow(&self, every: Duration, stop: CancellationToken) {
-        let mut seen = self.stamps();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(every) => {}
             }
-            let found = self.stamps();
-            if found == seen {
+            if stamps(&self.certificate, &self.key) == **self.read.load() {
                 continue;
             }
             match self.reload() {
-                Ok(()) => {
-                    tracing::info!(path = %self.certificate.display(), "certificate reloaded");
-                    seen = found;
-                }
+                Ok(()) => tracing::info!(path = %self.certificate.display(), "certificate reloaded"),
                 Err(error) => tracing::warn!(
                     error = %crate::telemetry::chain(&error),
                     path = %self.certificate.display(),
@@ -170,14 +174,13 @@ impl Reloading {
             }
         }
     }
+}
 
-    /// What tells one content of the files from another without reading them.
-    fn stamps(&self) -> [Option<(SystemTime, u64)>; 2] {
-        [&self.certificate, &self.key].map(|path| {
-            let found = std::fs::metadata(path).ok()?;
-            Some((found.modified().ok()?, found.len()))
-        })
-    }
+fn stamps(certificate: &Path, key: &Path) -> Stamps {
+    [certificate, key].map(|path| {
+        let found = std::fs::metadata(path).ok()?;
+        Some((found.modified().ok()?, found.len()))
+    })
 }
 
 fn read_pair(certificate: &Path, key: &Path) -> Result<CertifiedKey, Error> {

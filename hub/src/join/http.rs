@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::to_bytes;
-use axum::extract::{ConnectInfo, Request, State};
+use axum::extract::{self, ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Json, Response};
 use axum::routing::post;
@@ -14,15 +14,15 @@ use serde::de::DeserializeOwned;
 use taffrail_core::id::AccountKey;
 use taffrail_core::time::{At, Span};
 use taffrail_proto::join::{
-    BODY_BYTES_MAX, Code, JOIN_PATH, JoinBody, Joined, RENEW_PATH, Refused, RenewBody, TEXT_BYTES_MAX, Token,
-    UserKey, is_skewed,
+    BODY_BYTES_MAX, Code, JOIN_PATH, Joined, RENEW_PATH, Refused, RenewBody, TEXT_BYTES_MAX, Token,
+    TokenBody, UserKey, is_skewed,
 };
 use taffrail_proto::seal::BoxPublicKey;
 use taffrail_proto::sign::PublicKey;
 use taffrail_runtime::config::HumanDuration;
 
 use super::rate::Rate;
-use super::{Admission, JoinRequest, Keys, RenewRequest};
+use super::{Admission, Keys, RenewRequest, Request};
 
 /// How long a body may take to arrive: 16 KiB over the slowest link that can carry events at all.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,10 +46,10 @@ pub fn router(admission: Arc<dyn Admission>, clock: Clock) -> Router {
     Router::new().route(JOIN_PATH, post(join)).route(RENEW_PATH, post(renew)).with_state(door)
 }
 
-async fn join(State(door): State<Door>, request: Request) -> Response {
+async fn join(State(door): State<Door>, request: extract::Request) -> Response {
     let peer = peer(&request);
     let outcome = async {
-        let body: JoinBody = door.read(peer, request).await?;
+        let body: TokenBody = door.read(peer, request).await?;
         let request = check_join(&body)?;
         let token = request.token_digest.short();
         let outcome = door.admission.join(request).await;
@@ -61,7 +61,7 @@ async fn join(State(door): State<Door>, request: Request) -> Response {
     answer(outcome.await)
 }
 
-async fn renew(State(door): State<Door>, request: Request) -> Response {
+async fn renew(State(door): State<Door>, request: extract::Request) -> Response {
     let peer = peer(&request);
     let outcome = async {
         let body: RenewBody = door.read(peer, request).await?;
@@ -79,7 +79,7 @@ impl Door {
     async fn read<T: DeserializeOwned>(
         &self,
         peer: Option<SocketAddr>,
-        request: Request,
+        request: extract::Request,
     ) -> Result<T, Refused> {
         let at = (self.clock)();
         let allowed = {
@@ -128,12 +128,12 @@ fn clock_cause(hub: At, agent: At) -> String {
     format!("The agent's clock is {apart} {side} the hub's; at most 10m is accepted.")
 }
 
-fn check_join(body: &JoinBody) -> Result<JoinRequest, Refused> {
+fn check_join(body: &TokenBody) -> Result<Request, Refused> {
     let bad_key = |what: &str| Refused::new(Code::Malformed, format!("Its {what} is not a key."));
     let token = Token::parse(&body.token).ok_or_else(|| {
         Refused::new(Code::TokenUnknown, "It does not look like a token: tjt_ and 43 characters.")
     })?;
-    Ok(JoinRequest {
+    Ok(Request {
         token_digest: token.digest(),
         keys: Keys {
             user: UserKey::parse(&body.user_public).ok_or_else(|| bad_key("user_public"))?,
@@ -156,7 +156,7 @@ fn short(what: &str, text: &str) -> Result<String, Refused> {
     ))
 }
 
-fn peer(request: &Request) -> Option<SocketAddr> {
+fn peer(request: &extract::Request) -> Option<SocketAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer)
 }
 

@@ -29,7 +29,7 @@ const USER: u32 = 65_532;
 /// Which workload runs the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// One pod; the default, because every pod of a DaemonSet has the agent's rights.
+    /// One pod; the default, because every pod of a `DaemonSet` has the agent's rights.
     Deployment,
     /// One pod a node; a Lease picks the one that acts.
     DaemonSet,
@@ -46,7 +46,7 @@ pub enum Rights {
 
 /// What goes into the YAML.
 #[derive(Clone, Debug)]
-pub struct JoinManifest {
+pub struct Manifest {
     /// The cluster's name, for people who read the YAML; the token alone decides.
     pub cluster: ClusterName,
     /// Where the hub answers.
@@ -69,7 +69,7 @@ pub struct JoinManifest {
 ///
 /// # Panics
 /// Never: objects of texts and numbers can be written as YAML.
-pub fn manifest(join: &JoinManifest) -> String {
+pub fn manifest(join: &Manifest) -> String {
     let mut text = header(join);
     for object in objects(join) {
         text.push_str("---\n");
@@ -78,7 +78,7 @@ pub fn manifest(join: &JoinManifest) -> String {
     text
 }
 
-fn header(join: &JoinManifest) -> String {
+fn header(join: &Manifest) -> String {
     let mut text = format!("# Joins this cluster to Taffrail as {}. Hub: {}\n", join.cluster, join.hub_url);
     text.push_str("# It holds a token that can be used once. Apply it with: kubectl apply -f -\n");
     let _ = match &join.rights {
@@ -90,7 +90,7 @@ fn header(join: &JoinManifest) -> String {
     text
 }
 
-fn objects(join: &JoinManifest) -> Vec<Value> {
+fn objects(join: &Manifest) -> Vec<Value> {
     let mut objects = vec![namespace(join), account(AGENT), account(APPLIER)];
     objects.extend(own_rights());
     objects.extend(read_rights(&join.rights));
@@ -115,7 +115,7 @@ fn meta(name: &str, namespace: Option<&str>) -> Value {
     meta
 }
 
-fn namespace(join: &JoinManifest) -> Value {
+fn namespace(join: &Manifest) -> Value {
     let mut meta = meta(NAMESPACE, None);
     meta["labels"]["pod-security.kubernetes.io/enforce"] = json!("restricted");
     let labels: Vec<String> = join.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
@@ -170,7 +170,7 @@ fn own_rights() -> Vec<Value> {
         rule("events.k8s.io", &["events"], &[], &["create", "patch"]),
     ];
     vec![
-        role("Role", AGENT, Some(NAMESPACE), rules),
+        role("Role", AGENT, Some(NAMESPACE), &rules),
         binding("RoleBinding", AGENT, Some(NAMESPACE), "Role", AGENT, AGENT),
     ]
 }
@@ -202,9 +202,9 @@ fn read_rights(rights: &Rights) -> Vec<Value> {
     ];
     let cluster = "taffrail-agent-cluster";
     let mut objects = vec![
-        role("ClusterRole", cluster, None, whole),
+        role("ClusterRole", cluster, None, &whole),
         binding("ClusterRoleBinding", cluster, None, "ClusterRole", cluster, AGENT),
-        role("ClusterRole", "taffrail-agent-read", None, inside),
+        role("ClusterRole", "taffrail-agent-read", None, &inside),
     ];
     let bind = |kind, namespace| {
         binding(kind, "taffrail-agent-read", namespace, "ClusterRole", "taffrail-agent-read", AGENT)
@@ -212,7 +212,7 @@ fn read_rights(rights: &Rights) -> Vec<Value> {
     match rights {
         Rights::ClusterAdmin => objects.push(bind("ClusterRoleBinding", None)),
         Rights::Namespaces(names) => {
-            objects.extend(names.iter().map(|name| bind("RoleBinding", Some(name.as_str()))))
+            objects.extend(names.iter().map(|name| bind("RoleBinding", Some(name.as_str()))));
         }
     }
     objects
@@ -239,7 +239,7 @@ fn apply_rights(rights: &Rights) -> Vec<Value> {
             let everything = || vec![rule("*", &["*"], &[], &["*"])];
             let pair = |name: &String| {
                 [
-                    role("Role", APPLIER, Some(name), everything()),
+                    role("Role", APPLIER, Some(name), &everything()),
                     binding("RoleBinding", APPLIER, Some(name), "Role", APPLIER, APPLIER),
                 ]
             };
@@ -248,7 +248,7 @@ fn apply_rights(rights: &Rights) -> Vec<Value> {
     }
 }
 
-fn role(kind: &str, name: &str, namespace: Option<&str>, rules: Vec<Value>) -> Value {
+fn role(kind: &str, name: &str, namespace: Option<&str>, rules: &[Value]) -> Value {
     json!({
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": kind,
@@ -274,7 +274,7 @@ fn binding(
     })
 }
 
-fn workload(join: &JoinManifest) -> Value {
+fn workload(join: &Manifest) -> Value {
     let mut spec = json!({
         "selector": {"matchLabels": {"app.kubernetes.io/name": AGENT}},
         "template": {"metadata": {"labels": common_labels()}, "spec": pod(join)},
@@ -291,7 +291,7 @@ fn workload(join: &JoinManifest) -> Value {
     json!({"apiVersion": "apps/v1", "kind": kind, "metadata": meta(AGENT, Some(NAMESPACE)), "spec": spec})
 }
 
-fn pod(join: &JoinManifest) -> Value {
+fn pod(join: &Manifest) -> Value {
     json!({
         "serviceAccountName": AGENT,
         "automountServiceAccountToken": true,
@@ -312,7 +312,7 @@ fn pod(join: &JoinManifest) -> Value {
     })
 }
 
-fn container(join: &JoinManifest) -> Value {
+fn container(join: &Manifest) -> Value {
     let probe = |path: &str, period: u32| json!({"httpGet": {"path": path, "port": PROBE_PORT}, "periodSeconds": period, "failureThreshold": 3});
     json!({
         "name": "agent",
@@ -338,7 +338,7 @@ fn container(join: &JoinManifest) -> Value {
     })
 }
 
-fn environment(join: &JoinManifest) -> Vec<Value> {
+fn environment(join: &Manifest) -> Vec<Value> {
     let lease = (join.form == Form::DaemonSet).to_string();
     let mut variables: Vec<Value> = [
         ("TAFFRAIL_AGENT_HUB_URL", join.hub_url.clone()),
@@ -363,8 +363,8 @@ fn environment(join: &JoinManifest) -> Vec<Value> {
 mod tests {
     use super::*;
 
-    fn example(form: Form, rights: Rights) -> JoinManifest {
-        JoinManifest {
+    fn example(form: Form, rights: Rights) -> Manifest {
+        Manifest {
             cluster: ClusterName::parse("example").unwrap(),
             hub_url: "https://hub.example.org:8443".to_owned(),
             ca_pem: "-----BEGIN CERTIFICATE-----\nREPLACE\n-----END CERTIFICATE-----\n".to_owned(),

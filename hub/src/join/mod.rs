@@ -8,9 +8,9 @@
 //! What is known about tokens and clusters is the core's business: it stands behind [`Admission`].
 
 mod http;
+mod keys;
 mod manifest;
 mod rate;
-mod token;
 
 use async_trait::async_trait;
 use taffrail_core::digest::Digest;
@@ -19,12 +19,12 @@ use taffrail_proto::join::{Joined, Refused, UserKey};
 use taffrail_proto::sign::PublicKey;
 
 pub use http::{Clock, router};
-pub use manifest::{Form, JoinManifest, Rights, manifest};
-pub use token::{Keys, TokenRecord, Verdict, judge};
+pub use keys::{Keys, refused};
+pub use manifest::{Form, Manifest, Rights, manifest};
 
 /// A join whose words were checked; whether the token is good is for [`Admission`] to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JoinRequest {
+pub struct Request {
     /// Digest of the token that was sent.
     pub token_digest: Digest,
     /// The agent's public keys.
@@ -51,7 +51,7 @@ pub struct RenewRequest {
 /// Who may join and renew. Promises:
 ///
 /// - `join` records its decision, refusals included, durably before it returns.
-/// - `join` answers a repeated request with the same token and keys as the first time, while the token is valid; see [`judge`].
+/// - `join` answers a repeated request with the same token and keys as the first time, while the token is valid.
 /// - `event_key` names the key of a cluster that is enrolled, and refuses unknown and removed ones.
 /// - `renew` issues for the NATS user that joined, or for a new one of the same cluster.
 #[async_trait]
@@ -60,7 +60,7 @@ pub trait Admission: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`Refused`] with a code that the agent shows.
-    async fn join(&self, request: JoinRequest) -> Result<Joined, Refused>;
+    async fn join(&self, request: Request) -> Result<Joined, Refused>;
 
     /// The event key of an enrolled cluster: the renewal must be signed by it.
     ///

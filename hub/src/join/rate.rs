@@ -54,29 +54,29 @@ fn network(peer: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn address(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
+    fn address(text: &str) -> IpAddr {
+        text.parse().unwrap()
     }
 
     #[test]
     fn a_burst_gets_through_and_then_one_every_tenth_of_a_second() {
         let mut rate = Rate::default();
-        let allowed = (0..200).filter(|_| rate.allow(address("10.0.0.1"), At(5_000))).count();
+        let allowed = (0..200).filter(|_| rate.allow(Some(address("10.0.0.1")), At(5_000))).count();
         assert_eq!(allowed, 100);
-        assert!(rate.allow(address("10.0.0.2"), At(5_000)));
-        assert!(!rate.allow(address("10.0.0.1"), At(5_099)));
-        assert!(rate.allow(address("10.0.0.1"), At(5_100)));
-        assert!(!rate.allow(address("10.0.0.1"), At(5_100)));
-        let later = (0..200).filter(|_| rate.allow(address("10.0.0.1"), At(60_000))).count();
+        assert!(rate.allow(Some(address("10.0.0.2")), At(5_000)));
+        assert!(!rate.allow(Some(address("10.0.0.1")), At(5_099)));
+        assert!(rate.allow(Some(address("10.0.0.1")), At(5_100)));
+        assert!(!rate.allow(Some(address("10.0.0.1")), At(5_100)));
+        let later = (0..200).filter(|_| rate.allow(Some(address("10.0.0.1")), At(60_000))).count();
         assert_eq!(later, 100);
     }
 
     #[test]
     fn one_ipv6_network_is_one_address() {
         let mut rate = Rate::default();
-        let allowed = (0..200).filter(|i| rate.allow(address(&format!("fd00::{i:x}")), At(0))).count();
+        let allowed = (0..200).filter(|i| rate.allow(Some(address(&format!("fd00::{i:x}"))), At(0))).count();
         assert_eq!(allowed, 100);
-        assert!(rate.allow(address("fd00:0:0:1::1"), At(0)));
+        assert!(rate.allow(Some(address("fd00:0:0:1::1")), At(0)));
     }
 
     #[test]

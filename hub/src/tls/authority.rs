@@ -98,6 +98,9 @@ impl Authority {
     ///
     /// # Errors
     /// If files cannot be read or written.
+    ///
+    /// # Panics
+    /// Never: names and numbers are JSON.
     pub fn renew_if_due(&self, at: At) -> Result<bool, Error> {
         if self.present()?.is_some_and(|issued| issued.names == self.names && !is_due(issued.until_ms, at)) {
             return Ok(false);
@@ -174,6 +177,7 @@ fn moment(at: At) -> OffsetDateTime {
 mod tests {
     use super::*;
     use crate::tls::Material;
+    use rustls::client::danger::ServerCertVerifier as _;
     use rustls::pki_types::{ServerName, UnixTime};
     use std::os::unix::fs::PermissionsExt as _;
     use std::sync::Arc;
@@ -199,7 +203,6 @@ mod tests {
         let chain = certificates("the certificate", &std::fs::read_to_string(certificate).unwrap()).unwrap();
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let at = UnixTime::since_unix_epoch(Duration::from_millis(at.0));
-        use rustls::client::danger::ServerCertVerifier as _;
         verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at).is_ok()
     }
 

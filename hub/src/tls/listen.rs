@@ -29,6 +29,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Serves `app` on `listener` until `stop`; requests under way are then finished. Each request carries
 /// `ConnectInfo<SocketAddr>` in its extensions.
+///
+/// # Panics
+/// Never: the semaphore is not closed.
 pub async fn serve(listener: TcpListener, config: ServerConfig, app: Router, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));

@@ -53,7 +53,7 @@ pub fn load(table: &Table, sources: &Sources) -> Result<Values, Errors> {
     if let Some(path) = &sources.file {
         match read_file(path) {
             Ok(pairs) => {
-                given.extend(pairs.into_iter().map(|(key, value)| (key, value, Origin::File(path.clone()))))
+                given.extend(pairs.into_iter().map(|(key, value)| (key, value, Origin::File(path.clone()))));
             }
             Err(error) => errors.push(error),
         }

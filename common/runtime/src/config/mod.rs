@@ -224,6 +224,9 @@ impl Values {
     }
 
     /// The value of a setting that has a default or is required.
+    ///
+    /// # Panics
+    /// If it is empty, which a checked table rules out.
     pub fn given(&self, key: &str) -> &str {
         self.text(key).expect("a setting with a default or one that is required has a value")
     }
@@ -245,16 +248,25 @@ impl Values {
     }
 
     /// A time.
+    ///
+    /// # Panics
+    /// If the setting holds no time.
     pub fn duration(&self, key: &str) -> Duration {
         HumanDuration::parse(self.given(key)).expect("the value was checked").0
     }
 
     /// A size in bytes.
+    ///
+    /// # Panics
+    /// If the setting holds no size.
     pub fn bytes(&self, key: &str) -> u64 {
         HumanBytes::parse(self.given(key)).expect("the value was checked").0
     }
 
     /// A whole number.
+    ///
+    /// # Panics
+    /// If the setting holds no number.
     pub fn count(&self, key: &str) -> u64 {
         self.given(key).parse().expect("the value was checked")
     }
