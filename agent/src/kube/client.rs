@@ -22,7 +22,7 @@ pub const APPLIER: &str = "system:serviceaccount:taffrail-system:taffrail-applie
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Longest wait that a server's `Retry-After` is believed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+const RETRY_AFTER_MAX: Duration = Duration::from_mins(5);
 
 /// How the API server is reached, and how hard it may be worked.
 #[derive(Clone, Debug)]
@@ -242,13 +242,10 @@ impl Caller {
         let _place = self.limits.places.acquire().await.expect("the semaphore is never closed");
         self.limits.pace.wait().await;
         let limit = self.limits.request_limit;
-        match tokio::time::timeout(limit, self.exchange(action, request, secrecy)).await {
-            Ok(result) => result,
-            Err(_) => {
-                let message = format!("no answer within {} s", limit.as_secs_f32());
-                Err(ApiError::new(action, Kind::Timeout, message))
-            }
-        }
+        tokio::time::timeout(limit, self.exchange(action, request, secrecy)).await.unwrap_or_else(|_| {
+            let message = format!("no answer within {} s", limit.as_secs_f32());
+            Err(ApiError::new(action, Kind::Timeout, message))
+        })
     }
 
     async fn exchange(
@@ -339,7 +336,7 @@ mod tests {
     #[test]
     fn a_quiet_second_may_be_used_up_at_once_and_no_more() {
         let (step, start) = (Duration::from_millis(100), Instant::now());
-        let now = start + Duration::from_secs(60);
+        let now = start + Duration::from_mins(1);
         let turns = std::iter::successors(Some(turn(start, now, step)), |last| Some(turn(*last, now, step)));
         let waits: Vec<u128> =
             turns.take(15).map(|turn| turn.saturating_duration_since(now).as_millis()).collect();

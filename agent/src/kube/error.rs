@@ -206,7 +206,6 @@ fn classify(status: &Status, retry_after: Option<Duration>) -> Kind {
         404 => absence(status),
         409 => Kind::Conflict,
         410 => Kind::Gone,
-        401 => Kind::Forbidden,
         403 if has_cause(status, "NamespaceTerminating")
             || message.contains("because it is being terminated") =>
         {
@@ -216,14 +215,12 @@ fn classify(status: &Status, retry_after: Option<Duration>) -> Kind {
         403 if message.contains("is forbidden: ") && !message.contains("is forbidden: User ") => {
             Kind::AdmissionDenied
         }
-        403 => Kind::Forbidden,
+        401 | 403 => Kind::Forbidden,
         400 | 413 | 422 if is_immutable(message) => Kind::Immutable,
         400 | 413 | 415 | 422 => Kind::Invalid,
         429 => Kind::TooMany { retry_after },
         504 => Kind::Timeout,
-        500 if message.contains("failed to create typed") || message.contains("field not declared") => {
-            Kind::Invalid
-        }
+        500 if is_unreadable(message) => Kind::Invalid,
         500 if status.reason == "ServerTimeout" || status.reason == "Timeout" => Kind::Timeout,
         500..=599 => Kind::Unavailable,
         _ => Kind::Other,
@@ -253,6 +250,13 @@ fn absence(status: &Status) -> Kind {
 
 fn has_cause(status: &Status, reason: &str) -> bool {
     status.details.iter().flat_map(|details| &details.causes).any(|cause| cause.reason == reason)
+}
+
+/// Objects that do not fit their schema are answered by server-side apply as if the server were broken.
+fn is_unreadable(message: &str) -> bool {
+    ["failed to create typed", "field not declared", "unable to convert unstructured object"]
+        .iter()
+        .any(|mark| message.contains(mark))
 }
 
 fn is_immutable(message: &str) -> bool {
@@ -311,6 +315,24 @@ mod tests {
                 none(),
                 Kind::Invalid,
             ),
+            (
+                500,
+                "",
+                "failed to convert new object to proper version: unable to convert unstructured object to /v1, Kind=Secret",
+                none(),
+                Kind::Invalid,
+            ),
+            (500, "", "failed to convert new object: conversion webhook failed", none(), Kind::Unavailable),
+        ];
+        for (code, reason, message, details, kind) in rows {
+            assert_eq!(refused(code, reason, message, &details).kind, kind, "{message}");
+        }
+    }
+
+    #[test]
+    fn whoever_forbids_is_told_from_who_is_busy() {
+        let none = || json!({});
+        let rows = [
             (
                 403,
                 "Forbidden",

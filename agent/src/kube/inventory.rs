@@ -1,4 +1,4 @@
-//! The inventory of each app, kept in the cluster in the ApplySet convention (KEP-3659), and its exact members beside it.
+//! The inventory of each app, kept in the cluster in the `ApplySet` convention (KEP-3659), and its exact members beside it.
 //!
 //! The parent is a Secret in the agent's namespace. Any tool that knows the convention finds the members by the label
 //! [`PART_OF`]; Taffrail itself reads the list, because a list of names needs no search over kinds.
@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use taffrail_core::id::AppId;
 use taffrail_core::object::Key;
 
-/// Label of every member: the id of its ApplySet.
+/// Label of every member: the id of its `ApplySet`.
 pub const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// Label of the parent: the id itself.
 const ID: &str = "applyset.kubernetes.io/id";
@@ -30,7 +30,7 @@ pub fn parent(app: &AppId) -> String {
     format!("taffrail-inventory-{}-{}", readable.trim_end_matches(['.', '-']), short_digest(&app.to_string()))
 }
 
-/// The id of an app's ApplySet: a digest of its parent's name, namespace, kind and group, as the convention has it.
+/// The id of an app's `ApplySet`: a digest of its parent's name, namespace, kind and group, as the convention has it.
 pub fn id(app: &AppId, namespace: &str) -> String {
     format!("applyset-{}-v1", long_digest(&format!("{}.{namespace}.Secret.", parent(app))))
 }

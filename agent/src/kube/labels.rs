@@ -25,7 +25,7 @@ pub struct Decoration<'a> {
     pub commit: &'a CommitId,
     /// Namespace for objects that name none; empty where their kind has no namespaces.
     pub namespace: &'a str,
-    /// Namespace of the inventory, which is part of the ApplySet's identity.
+    /// Namespace of the inventory, which is part of the `ApplySet`'s identity.
     pub home: &'a str,
 }
 
@@ -72,7 +72,7 @@ pub(super) fn short_digest(text: &str) -> String {
     hex.take(DIGEST_CHARACTERS / 2).collect()
 }
 
-/// The whole digest, as the ApplySet convention writes it.
+/// The whole digest, as the `ApplySet` convention writes it.
 pub(super) fn long_digest(text: &str) -> String {
     URL_SAFE_NO_PAD.encode(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()))
 }

@@ -13,7 +13,7 @@ pub const PODS_MAX: usize = 20;
 const PAGE: usize = 50;
 /// Pages read at most: of a larger workload, the first 500 pods speak for the rest.
 const PAGES_MAX: usize = 10;
-/// ReplicaSets read of one Deployment; the default history is 10.
+/// Replica sets read of one Deployment; the default history is 10.
 const REPLICA_SETS_MAX: usize = 100;
 
 /// Pods of the newest revision that are not ready. Pods of older revisions are left out, because what fails in them is
@@ -42,7 +42,7 @@ pub(super) async fn of(api: &Api, workload: &Key) -> Result<Vec<Value>, ApiError
             page.get_mut("items").and_then(Value::as_array_mut).map(std::mem::take).unwrap_or_default();
         let wanted = items.into_iter().filter(|pod| newest.holds(pod) && !is_ready(pod));
         found.extend(wanted.take(PODS_MAX - found.len()).map(typed));
-        next = text(&page, "/metadata/continue").to_owned();
+        text(&page, "/metadata/continue").clone_into(&mut next);
         if next.is_empty() || found.len() == PODS_MAX {
             break;
         }
@@ -96,7 +96,7 @@ async fn newest(api: &Api, key: &Key, object: &Value, selector: &str) -> Result<
     })
 }
 
-/// The ReplicaSet that carries the Deployment's revision; all pods if there is none that says so.
+/// The replica set that carries the Deployment's revision; all pods if there is none that says so.
 async fn newest_replica_set(
     api: &Api,
     key: &Key,

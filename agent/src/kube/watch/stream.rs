@@ -113,16 +113,17 @@ impl Watched {
         match event {
             Event::Init => self.prints.begin_list(),
             Event::InitApply(object) | Event::Apply(object) => {
-                self.ready.extend(self.prints.see(&object.metadata))
+                self.ready.extend(self.prints.see(&object.metadata));
             }
             Event::Delete(object) => self.ready.extend(self.prints.lose(&object.metadata)),
             Event::InitDone => self.ready.extend(self.prints.end_list()),
         }
     }
 
-    /// A kind that is gone is looked for anew: its definition may come back under another address.
+    /// After two kinds of failure the stream is made anew: a kind that is gone may come back under another address, and a
+    /// version that is gone when a watch begins would be asked for again for ever by the client library.
     fn failing(&mut self, error: ApiError) -> Change {
-        if matches!(error.kind, Kind::MissingKind | Kind::NotFound) {
+        if matches!(error.kind, Kind::MissingKind | Kind::NotFound | Kind::Gone) {
             self.events = None;
             self.waits = true;
         }

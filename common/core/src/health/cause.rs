@@ -88,7 +88,8 @@ fn named(pod: &Value) -> Option<(Cause, &str, String)> {
 
 /// The cause that a refusal's message names: a quota, or a policy, webhook or pod security level that denied.
 pub fn cause_of_message(message: &str) -> Option<Cause> {
-    if message.contains("exceeded quota") || message.contains("failed quota") {
+    let quotas = ["exceeded quota: ", "failed quota: ", "unknown for quota: "];
+    if quotas.iter().any(|mark| message.contains(mark)) {
         return Some(Cause::QuotaExceeded);
     }
     let marks = ["denied the request", "denied request", "violates PodSecurity", "admission webhook"];
@@ -183,6 +184,7 @@ mod tests {
     fn refusals_name_their_cause() {
         for (message, cause) in [
             ("pods \"x\" is forbidden: exceeded quota: q, requested: pods=1", Some(Cause::QuotaExceeded)),
+            ("pods \"x\" is forbidden: status unknown for quota: q", Some(Cause::QuotaExceeded)),
             ("admission webhook \"v.example.com\" denied the request: no", Some(Cause::AdmissionDenied)),
             (
                 "ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",

@@ -1,0 +1,3 @@
+//! Contracts: sentences that must hold of a stand-in and of the real part alike, run against both.
+
+pub mod kube_port;
