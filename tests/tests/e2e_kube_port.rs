@@ -3,8 +3,8 @@
 use anyhow::{Result, bail, ensure};
 use taffrail_agent::kube::{Change, Kind, Objects};
 use taffrail_tests::cluster::{Cluster, Options};
-use taffrail_tests::contract::kube_port::Bench;
 use taffrail_tests::contract::kube_port::watching::{Watching, maps};
+use taffrail_tests::contract::kube_port::{Bench, config_map};
 
 /// A bench before the cluster that all cases share, in a namespace of its own.
 async fn bench(case: &str) -> Result<Bench> {
@@ -26,7 +26,7 @@ taffrail_tests::kube_port_contract!(bench:
 async fn a_server_that_is_away_is_unavailable_and_nothing_is_gone() -> Result<()> {
     let mut cluster = Cluster::start(Options::bare()).await?;
     let bench = Bench::prepare(&cluster.kubeconfig_path(), "away").await?;
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     let mut watching = Watching::begin(&bench, &[maps()]);
     watching.seen().await?;
     ensure!(matches!(watching.next().await?, Change::Listed { .. }));
@@ -38,7 +38,7 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_is_gone() -> Result<()
     ensure!(matches!(failing, Change::Failing { .. }), "{failing:?}");
 
     cluster.start_api_server().await?;
-    let again = bench.apply(bench.map("it", "b")).await?;
+    let again = bench.apply(config_map("it", "b")).await?;
     loop {
         match watching.next().await? {
             Change::Failing { .. } | Change::Listed { .. } => {}

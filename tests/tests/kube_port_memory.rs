@@ -6,8 +6,8 @@ use anyhow::{Context, Result, bail, ensure};
 use taffrail_agent::kube::client::APPLIER;
 use taffrail_agent::kube::{Access, ApplyRequest, Change, Kind, Objects};
 use taffrail_testkit::apiserver::{ApiServer, Fault, Options};
-use taffrail_tests::contract::kube_port::Bench;
 use taffrail_tests::contract::kube_port::watching::{Watching, maps};
+use taffrail_tests::contract::kube_port::{Bench, config_map};
 
 /// A server of the case's own, and a bench before it with a short time limit.
 async fn server(case: &str) -> Result<(ApiServer, Bench)> {
@@ -36,7 +36,7 @@ taffrail_tests::kube_port_contract!(bench);
 async fn people_s_objects_are_written_as_the_applier_and_read_as_the_agent() -> Result<()> {
     let (server, bench) = server("identities").await?;
     server.faults().reset_counts();
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     bench.port.get(&applied.key).await?;
     let seen = server.faults().seen();
     let who = |verb: &str| {
@@ -62,10 +62,10 @@ async fn faults_are_told_apart_and_the_next_request_is_free_of_them() -> Result<
         (Fault::LoseAnswer, Kind::Unavailable, true),
     ] {
         server.faults().next(1, "apply", "configmaps", fault.clone());
-        let Err(error) = bench.apply(bench.map("it", "a")).await else { bail!("{fault:?} was not told") };
+        let Err(error) = bench.apply(config_map("it", "a")).await else { bail!("{fault:?} was not told") };
         let error = error.downcast::<taffrail_agent::kube::ApiError>()?;
         ensure!((error.kind, error.retriable) == (kind, retriable), "{fault:?}: {error:?}");
-        bench.apply(bench.map("it", "a")).await.with_context(|| format!("after {fault:?}"))?;
+        bench.apply(config_map("it", "a")).await.with_context(|| format!("after {fault:?}"))?;
     }
     Ok(())
 }
@@ -73,12 +73,12 @@ async fn faults_are_told_apart_and_the_next_request_is_free_of_them() -> Result<
 #[tokio::test]
 async fn an_apply_whose_answer_was_lost_is_repeated_without_a_change() -> Result<()> {
     let (server, bench) = server("lost").await?;
-    let before = bench.apply(bench.map("it", "a")).await?;
+    let before = bench.apply(config_map("it", "a")).await?;
     server.faults().next(1, "apply", "configmaps", Fault::LoseAnswer);
-    ensure!(bench.apply(bench.map("it", "b")).await.is_err());
+    ensure!(bench.apply(config_map("it", "b")).await.is_err());
     let stored = bench.port.get(&before.key).await?.context("it is there")?;
     let last = stored["metadata"]["resourceVersion"].as_str().map(str::to_owned);
-    let again = bench.port.apply(&ApplyRequest { last, ..bench.request(bench.map("it", "b")) }).await?;
+    let again = bench.port.apply(&ApplyRequest { last, ..bench.request(config_map("it", "b")) }).await?;
     ensure!(!again.changed && stored["data"]["a"] == "b", "{again:?}");
     Ok(())
 }
@@ -86,7 +86,7 @@ async fn an_apply_whose_answer_was_lost_is_repeated_without_a_change() -> Result
 #[tokio::test]
 async fn a_history_that_is_gone_is_listed_again_and_nothing_is_told_twice() -> Result<()> {
     let (server, bench) = server("gone").await?;
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     server.faults().next(1, "watch", "configmaps", Fault::Expired);
     let mut watching = Watching::begin(&bench, &[maps()]);
     let (key, _) = watching.seen().await?;
@@ -124,11 +124,11 @@ async fn a_list_that_fails_is_told_and_done_again() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_more_requests_are_in_flight_than_allowed() -> Result<()> {
     let (server, bench) = server("flight").await?;
-    bench.apply(bench.map("it", "a")).await?;
+    bench.apply(config_map("it", "a")).await?;
     server.faults().set_latency(Duration::from_millis(100));
     let begin = tokio::time::Instant::now();
     let requests: Vec<_> =
-        (0..24).map(|number| bench.request(bench.map(&format!("it-{number}"), "a"))).collect();
+        (0..24).map(|number| bench.request(config_map(&format!("it-{number}"), "a"))).collect();
     futures::future::try_join_all(requests.iter().map(|request| bench.port.apply(request))).await?;
     let took = begin.elapsed();
     ensure!(took >= Duration::from_millis(290), "24 requests, 8 at a time, 100 ms each: {took:?}");

@@ -46,7 +46,7 @@ impl Default for Access {
             applier: APPLIER.to_owned(),
             request_limit: Duration::from_secs(15), // webhooks may take 10 s by default
             in_flight: 8,                           // design, section 9: as many as the executor keeps going
-            per_second: 400, // about what one API server answers on two cores; 429 slows it further
+            per_second: 1_000, // against loops that run away; places in flight and 429 are the true brake
         }
     }
 }

@@ -65,7 +65,7 @@ impl Bench {
             "subjects": [{"kind": "ServiceAccount", "name": "taffrail-applier", "namespace": HOME}],
         });
         bench.edit("admin", binding).await.context("give the applier its rights")?;
-        let probe = ApplyRequest { mode: Mode::DryRun, ..bench.request(bench.map("probe", "a")) };
+        let probe = ApplyRequest { mode: Mode::DryRun, ..bench.request(config_map("probe", "a")) };
         eventually("the applier may apply", async || match bench.port.apply(&probe).await {
             Err(error) if error.kind == Kind::Forbidden => Ok(None),
             result => Ok(Some(result?)),
@@ -74,18 +74,13 @@ impl Bench {
         Ok(bench)
     }
 
-    /// A ConfigMap of the case with one value.
-    pub fn map(&self, name: &str, value: &str) -> Value {
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": value}})
-    }
-
     /// A request that stores the object, decorated as the driver decorates it.
     pub fn request(&self, object: Value) -> ApplyRequest {
-        self.request_in(&self.namespace, object)
+        Bench::request_in(&self.namespace, object)
     }
 
     /// The same in another namespace, none where it is empty.
-    pub(super) fn request_in(&self, namespace: &str, object: Value) -> ApplyRequest {
+    pub(super) fn request_in(namespace: &str, object: Value) -> ApplyRequest {
         let app = AppId::parse("shop/payments").expect("an app");
         let commit = CommitId::parse(&"0".repeat(40)).expect("a commit");
         let decoration = Decoration { app: &app, commit: &commit, namespace, home: HOME };
@@ -123,6 +118,11 @@ impl Bench {
         };
         Ok(serde_json::to_value(api.patch(text("/metadata/name"), params, patch).await?)?)
     }
+}
+
+/// A `ConfigMap` with one value.
+pub fn config_map(name: &str, value: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": value}})
 }
 
 /// Waits until `look` finds something; fails with `what` after [`LIMIT`].

@@ -11,7 +11,7 @@ pub mod pods;
 pub mod refusals;
 pub mod watching;
 
-pub use bench::Bench;
+pub use bench::{Bench, config_map};
 
 /// Makes one test per case of the contract. The argument is an async function that gives a [`Bench`] for a case's name.
 #[macro_export]
@@ -29,7 +29,7 @@ macro_rules! kube_port_contract {
             objects::an_immutable_field_and_an_invalid_one_are_told_apart,
             objects::no_refusal_quotes_a_secret,
             objects::a_new_definition_is_served_without_a_restart,
-            pods::pods_that_cannot_start_name_their_cause,
+            pods::what_cannot_start_names_its_cause,
             watching::a_watch_tells_every_difference_once,
             watching::an_object_without_its_label_is_gone_but_can_be_read,
             watching::a_kind_that_is_not_served_fails_until_it_is,

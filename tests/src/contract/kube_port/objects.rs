@@ -7,7 +7,7 @@ use taffrail_agent::kube::{
 };
 use taffrail_core::object::{Key, lost};
 
-use super::bench::{Bench, eventually};
+use super::bench::{Bench, config_map, eventually};
 
 pub(super) fn refusal<T: std::fmt::Debug>(result: Result<T, ApiError>) -> Result<ApiError> {
     match result {
@@ -36,7 +36,7 @@ fn deployment(name: &str, app: &str, replicas: i64) -> Value {
 
 /// Promise 2: the same object twice is one write.
 pub async fn an_applied_object_is_ours_and_applying_it_again_changes_nothing(bench: &Bench) -> Result<()> {
-    let first = bench.apply(bench.map("it", "a")).await?;
+    let first = bench.apply(config_map("it", "a")).await?;
     ensure!(first.created && first.changed && !first.uid.is_empty(), "{first:?}");
     ensure!(first.owned.paths().any(|path| path == ".data.a"), "{:?}", first.owned);
     let live = bench.port.get(&first.key).await?.context("it is there")?;
@@ -44,12 +44,12 @@ pub async fn an_applied_object_is_ours_and_applying_it_again_changes_nothing(ben
     ensure!(live["metadata"]["annotations"]["taffrail.dev/app"] == "shop/payments", "{live}");
 
     let again =
-        ApplyRequest { last: Some(first.resource_version.clone()), ..bench.request(bench.map("it", "a")) };
+        ApplyRequest { last: Some(first.resource_version.clone()), ..bench.request(config_map("it", "a")) };
     let second = bench.port.apply(&again).await?;
     ensure!(!second.created && !second.changed, "{second:?}");
     ensure!((&second.uid, &second.owned) == (&first.uid, &first.owned), "{second:?}");
 
-    let other = ApplyRequest { last: Some(first.resource_version), ..bench.request(bench.map("it", "b")) };
+    let other = ApplyRequest { last: Some(first.resource_version), ..bench.request(config_map("it", "b")) };
     let third = bench.port.apply(&other).await?;
     ensure!(!third.created && third.changed, "{third:?}");
     Ok(())
@@ -57,7 +57,7 @@ pub async fn an_applied_object_is_ours_and_applying_it_again_changes_nothing(ben
 
 /// Promise 3.
 pub async fn a_dry_run_stores_nothing(bench: &Bench) -> Result<()> {
-    let request = ApplyRequest { mode: Mode::DryRun, ..bench.request(bench.map("it", "a")) };
+    let request = ApplyRequest { mode: Mode::DryRun, ..bench.request(config_map("it", "a")) };
     let applied = bench.port.apply(&request).await?;
     ensure!(applied.created, "{applied:?}");
     ensure!(bench.port.get(&applied.key).await?.is_none());
@@ -83,10 +83,10 @@ pub async fn an_absent_object_is_none_and_a_kind_that_is_not_served_is_an_error(
 
 /// Promise 4.
 pub async fn whoever_is_displaced_is_named(bench: &Bench) -> Result<()> {
-    let mut theirs = bench.map("it", "theirs");
+    let mut theirs = config_map("it", "theirs");
     theirs["data"]["b"] = json!("theirs");
     bench.edit("kubectl-edit", theirs).await?;
-    let request = ApplyRequest { conflicts: Conflicts::Name, ..bench.request(bench.map("it", "ours")) };
+    let request = ApplyRequest { conflicts: Conflicts::Name, ..bench.request(config_map("it", "ours")) };
     let applied = bench.port.apply(&request).await?;
     let displaced: Vec<_> = applied.displaced.iter().map(|it| (it.manager.as_str(), &it.paths[..])).collect();
     ensure!(displaced == [("kubectl-edit", &[".data.a".to_owned()][..])], "{displaced:?}");
@@ -125,7 +125,7 @@ pub async fn a_hand_edit_shows_in_the_fields_that_are_lost(bench: &Bench) -> Res
 
 /// Promise 5.
 pub async fn a_deletion_needs_the_right_uid(bench: &Bench) -> Result<()> {
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     let delete = async |uid| bench.port.delete(&applied.key, uid, Propagation::Background).await;
     let error = refusal(delete(Some("00000000-0000-0000-0000-000000000000")).await)?;
     ensure!(error.kind == Kind::Conflict, "{error:?}");
@@ -139,7 +139,7 @@ pub async fn a_deletion_needs_the_right_uid(bench: &Bench) -> Result<()> {
 
 /// A deletion that waits says for whom.
 pub async fn a_deletion_names_the_finalizers_it_waits_for(bench: &Bench) -> Result<()> {
-    let mut object = bench.map("it", "a");
+    let mut object = config_map("it", "a");
     object["metadata"]["finalizers"] = json!(["example.com/hold"]);
     let applied = bench.apply(object).await?;
     let deleted = bench.port.delete(&applied.key, Some(&applied.uid), Propagation::Foreground).await?;
@@ -153,7 +153,7 @@ pub async fn a_deletion_names_the_finalizers_it_waits_for(bench: &Bench) -> Resu
 
 /// Promise 1 and the stages of applying.
 pub async fn a_missing_namespace_is_told_from_a_missing_object(bench: &Bench) -> Result<()> {
-    let error = refusal(bench.port.apply(&bench.request_in("port-nowhere", bench.map("it", "a"))).await)?;
+    let error = refusal(bench.port.apply(&Bench::request_in("port-nowhere", config_map("it", "a"))).await)?;
     ensure!(error.kind == Kind::NamespaceMissing && error.retriable, "{error:?}");
     let nowhere = Key { namespace: "port-nowhere".to_owned(), ..key(bench, "", "ConfigMap", "it") };
     ensure!(bench.port.get(&nowhere).await?.is_none());
@@ -171,7 +171,7 @@ pub async fn an_immutable_field_and_an_invalid_one_are_told_apart(bench: &Bench)
     unknown["spec"]["replica"] = json!(1);
     let error = refusal(bench.port.apply(&bench.request(unknown)).await)?;
     ensure!(error.kind == Kind::Invalid, "{error:?}");
-    let mut nameless = bench.map("it", "a");
+    let mut nameless = config_map("it", "a");
     nameless["metadata"]["name"] = json!("Not A Name");
     let error = refusal(bench.port.apply(&bench.request(nameless)).await)?;
     ensure!(error.kind == Kind::Invalid, "{error:?}");
@@ -207,7 +207,7 @@ pub(super) fn definition(group: &str) -> Value {
 pub async fn a_new_definition_is_served_without_a_restart(bench: &Bench) -> Result<()> {
     let gvk = Gvk::new("port.example.com/v1", "Widget");
     ensure!(bench.port.kind_served(&gvk).await? == Serving::NotServed);
-    let applied = bench.port.apply(&bench.request_in("", definition("port.example.com"))).await?;
+    let applied = bench.port.apply(&Bench::request_in("", definition("port.example.com"))).await?;
     let served = eventually("the kind is served", async || {
         let serving = bench.port.kind_served(&gvk).await?;
         Ok(if let Serving::Served(served) = serving { Some(served) } else { None })

@@ -22,7 +22,7 @@ fn deployment(image: &str) -> Value {
 }
 
 /// The cause is named while the deadline is far away, and the pods of an older revision name nothing.
-pub async fn pods_that_cannot_start_name_their_cause(bench: &Bench) -> Result<()> {
+pub async fn what_cannot_start_names_its_cause(bench: &Bench) -> Result<()> {
     let key = bench.apply(deployment("registry.example/does-not-exist:1")).await?.key;
     let (cause, message) = eventually("the cause is named", async || {
         let pods = bench.port.pods_of(&key).await?;

@@ -6,7 +6,7 @@ use kube::api::{Api, DeleteParams};
 use serde_json::json;
 use taffrail_agent::kube::{Access, Api as Port, ApiError, Clients, Kind, Objects};
 
-use super::bench::{Bench, HOME, eventually};
+use super::bench::{Bench, HOME, config_map, eventually};
 use super::objects::refusal;
 
 /// Asks for refusals until one is of this kind: what refuses takes effect a moment after it was made.
@@ -14,7 +14,7 @@ async fn refused(bench: &Bench, kind: Kind) -> Result<ApiError> {
     let mut number = 0;
     eventually("it is refused", async || {
         number += 1;
-        let mut object = bench.map(&format!("refused-{number}"), "a");
+        let mut object = config_map(&format!("refused-{number}"), "a");
         object["data"]["forbidden"] = json!("yes");
         let result = bench.port.apply(&bench.request(object)).await;
         Ok(result.err().filter(|error| error.kind == kind))
@@ -48,7 +48,7 @@ pub async fn a_policy_denies_with_its_message(bench: &Bench) -> Result<()> {
     let error = refused(bench, Kind::AdmissionDenied).await?;
     ensure!(error.message.contains("ask the platform team") && !error.retriable, "{error:?}");
     ensure!(error.cause().is_some_and(|cause| cause.as_str() == "AdmissionDenied"), "{error:?}");
-    ensure!(bench.apply(bench.map("allowed", "a")).await?.created);
+    ensure!(bench.apply(config_map("allowed", "a")).await?.created);
     Ok(())
 }
 
@@ -67,7 +67,7 @@ pub async fn an_identity_without_rights_is_forbidden(bench: &Bench) -> Result<()
     let applier = format!("system:serviceaccount:{HOME}:nobody");
     let access = Access { kubeconfig: Some(bench.kubeconfig.clone()), applier, ..Access::default() };
     let port = Port::new(Clients::new(&access).await?);
-    let error = refusal(port.apply(&bench.request(bench.map("it", "a"))).await)?;
+    let error = refusal(port.apply(&bench.request(config_map("it", "a"))).await)?;
     ensure!(error.kind == Kind::Forbidden && !error.retriable, "{error:?}");
     ensure!(error.message.contains("nobody"), "{error:?}");
     Ok(())
@@ -75,7 +75,7 @@ pub async fn an_identity_without_rights_is_forbidden(bench: &Bench) -> Result<()
 
 /// A namespace that is leaving takes nothing new.
 pub async fn a_namespace_that_is_leaving_is_named(bench: &Bench) -> Result<()> {
-    let mut object = bench.map("held", "a");
+    let mut object = config_map("held", "a");
     object["metadata"]["finalizers"] = json!(["example.com/hold"]);
     bench.apply(object).await?;
     let namespaces = Api::<Namespace>::all(bench.admin.clone());

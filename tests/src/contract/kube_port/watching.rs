@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::bench::{Bench, LIMIT};
+use super::bench::{Bench, LIMIT, config_map};
 use super::objects::definition;
 
 /// A running watch of one case.
@@ -22,10 +22,10 @@ pub struct Watching {
 impl Watching {
     /// Watches kinds; the task ends with the value.
     pub fn begin(bench: &Bench, kinds: &[Gvk]) -> Watching {
-        let (watches, watcher, changes) = Watches::new(bench.port.clients(), bench.port.discovery());
+        let (watches, task, changes) = Watches::new(bench.port.clients(), bench.port.discovery());
         watches.set_kinds(kinds.iter().cloned().collect());
         let stop = CancellationToken::new();
-        tokio::spawn(watcher.run(stop.clone()));
+        tokio::spawn(task.run(stop.clone()));
         let namespace = bench.namespace.clone();
         Watching { changes, namespace, _watches: watches, _stops: stop.drop_guard() }
     }
@@ -61,18 +61,18 @@ pub fn maps() -> Gvk {
 
 /// Promises 1 and 2 of the watches.
 pub async fn a_watch_tells_every_difference_once(bench: &Bench) -> Result<()> {
-    let before = bench.apply(bench.map("before", "a")).await?;
+    let before = bench.apply(config_map("before", "a")).await?;
     let mut watching = Watching::begin(bench, &[maps()]);
     let (key, print) = watching.seen().await?;
     ensure!((&key, &*print.uid) == (&before.key, before.uid.as_str()), "{key} {print:?}");
     ensure!(matches!(watching.next().await?, Change::Listed { gvk } if gvk == maps()));
 
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     let (key, print) = watching.seen().await?;
     ensure!(key == applied.key && *print.resource_version == *applied.resource_version, "{key} {print:?}");
     ensure!(print.owned == applied.owned.fingerprint() && !print.deleting, "{print:?}");
 
-    bench.apply(bench.map("it", "a")).await?; // changes nothing, so it tells nothing
+    bench.apply(config_map("it", "a")).await?; // changes nothing, so it tells nothing
     let edit =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"}, "data": {"a": "b"}});
     bench.merge("kubectl-edit", edit).await?;
@@ -91,7 +91,7 @@ pub async fn an_object_without_its_label_is_gone_but_can_be_read(bench: &Bench) 
     for _ in 0..2 {
         ensure!(matches!(watching.next().await?, Change::Listed { .. }));
     }
-    let applied = bench.apply(bench.map("it", "a")).await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
     watching.seen().await?;
     let edit = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "it", "labels": {"taffrail.dev/app": null}}});
@@ -99,7 +99,7 @@ pub async fn an_object_without_its_label_is_gone_but_can_be_read(bench: &Bench) 
     let gone = watching.next().await?;
     ensure!(gone == Change::Gone { key: applied.key.clone() }, "{gone:?}");
     ensure!(bench.port.get(&applied.key).await?.is_some());
-    let healed = bench.apply(bench.map("it", "a")).await?;
+    let healed = bench.apply(config_map("it", "a")).await?;
     let (key, print) = watching.seen().await?;
     ensure!(key == applied.key && print.owned == healed.owned.fingerprint(), "{key} {print:?}");
     Ok(())
@@ -111,7 +111,7 @@ pub async fn a_kind_that_is_not_served_fails_until_it_is(bench: &Bench) -> Resul
     let mut watching = Watching::begin(bench, std::slice::from_ref(&gvk));
     let Change::Failing { gvk: failing, error } = watching.next().await? else { bail!("it fails first") };
     ensure!(failing == gvk && error.kind == Kind::MissingKind, "{error:?}");
-    bench.port.apply(&bench.request_in("", definition("watch.example.com"))).await?;
+    bench.port.apply(&Bench::request_in("", definition("watch.example.com"))).await?;
     loop {
         match watching.next().await? {
             Change::Listed { gvk: listed } if listed == gvk => return Ok(()),
