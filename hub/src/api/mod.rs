@@ -9,6 +9,8 @@
 pub mod auth;
 pub mod context;
 pub mod error;
+#[cfg(test)]
+mod fake;
 pub mod grpc;
 mod honest;
 pub mod http;
@@ -18,6 +20,8 @@ mod selector;
 pub mod serve;
 pub mod service;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use error::Error;
 pub use service::{Answer, AppName, Caller, Command, Fleet, Order};
