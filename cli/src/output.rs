@@ -266,8 +266,20 @@ impl Out {
     /// # Errors
     /// Nothing can be written.
     pub fn clap(&mut self, answer: &clap::Error) -> Result<Exit, Error> {
-        answer.print().map_err(|source| Error::Output { source })?;
-        Ok(if answer.use_stderr() { Exit::Usage } else { Exit::Ok })
+        if !answer.use_stderr() {
+            answer.print().map_err(|source| Error::Output { source })?;
+            return Ok(Exit::Ok);
+        }
+        let text = answer.render().to_string();
+        let Some(rest) = text.strip_prefix("error: ") else {
+            // Not an error but the help that a bare command is answered with.
+            answer.print().map_err(|source| Error::Output { source })?;
+            return Ok(Exit::Usage);
+        };
+        let head = paint("error[CLI-006]:", Tone::Bad, self.err_colour);
+        let rest = rest.replace("For more information, try '--help'.", "next: the same with --help");
+        self.err.write_all(format!("{head} {rest}").as_bytes()).map_err(|source| Error::Output { source })?;
+        Ok(Exit::Usage)
     }
 
     /// Asks for `name` to be typed before `what` is removed; without a terminal the answer is no.

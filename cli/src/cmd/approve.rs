@@ -19,10 +19,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     cluster: String,
     /// What is approved; needed only if several things wait
-    #[arg(long, value_name = "WHAT", default_value = "")]
+    #[arg(long, value_name = "WHAT", default_value = "", hide_default_value = true)]
     what: String,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]

@@ -37,7 +37,7 @@ pub struct JoinArgs {
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     label: Vec<(String, String)>,
     /// Image of the agent, instead of the hub's own choice
-    #[arg(long, value_name = "IMAGE", default_value = "")]
+    #[arg(long, value_name = "IMAGE", default_value = "", hide_default_value = true)]
     image: String,
     /// A DaemonSet, of which one pod acts, instead of a Deployment
     #[arg(long)]
@@ -46,7 +46,7 @@ pub struct JoinArgs {
     #[arg(long, value_name = "RIGHTS", default_value = "cluster-admin")]
     rights: String,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
 }
 
@@ -58,7 +58,7 @@ pub struct RenameArgs {
     /// Its name from now on
     new_name: String,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
@@ -77,7 +77,7 @@ pub struct RemoveArgs {
     #[arg(long)]
     yes: bool,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]

@@ -17,7 +17,7 @@ pub struct Args {
     /// Name of the app
     app: String,
     /// Only on this cluster
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     cluster: String,
     /// At most so many of the newest
     #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]

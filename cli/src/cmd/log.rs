@@ -31,19 +31,19 @@ const RETRY_LONGEST: Duration = Duration::from_secs(10);
 )]
 pub struct Args {
     /// Only this cluster
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     cluster: String,
     /// Only this app
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     app: String,
     /// Only this source
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     source: String,
     /// Only this commit; its beginning is enough
-    #[arg(long, value_name = "COMMIT", default_value = "")]
+    #[arg(long, value_name = "COMMIT", default_value = "", hide_default_value = true)]
     commit: String,
     /// Only what this actor did, such as `hub`, `agent` or `person:NAME`
-    #[arg(long, value_name = "WHO", default_value = "")]
+    #[arg(long, value_name = "WHO", default_value = "", hide_default_value = true)]
     actor: String,
     /// Only these kinds, such as `CommitSeen`; several with commas
     #[arg(long, value_name = "KIND", value_delimiter = ',')]

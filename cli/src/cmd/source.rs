@@ -32,16 +32,22 @@ pub struct AddArgs {
     /// https or http; file only where the hub allows it
     url: String,
     /// Directory that holds the declarations
-    #[arg(long, value_name = "PATH", default_value = "")]
+    #[arg(long, value_name = "PATH", default_value = "", hide_default_value = true)]
     path: String,
     /// Branch, tag or commit [default: HEAD]
-    #[arg(long, value_name = "REVISION", default_value = "")]
+    #[arg(long, value_name = "REVISION", default_value = "", hide_default_value = true)]
     revision: String,
     /// Its name [default: the repository's]
-    #[arg(long, value_name = "NAME", default_value = "")]
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     name: String,
     /// User name, with --password-file
-    #[arg(long, value_name = "USER", default_value = "", requires = "password_file")]
+    #[arg(
+        long,
+        value_name = "USER",
+        default_value = "",
+        hide_default_value = true,
+        requires = "password_file"
+    )]
     username: String,
     /// File that holds the password
     #[arg(long, value_name = "FILE", requires = "username", conflicts_with = "token_file")]
@@ -50,7 +56,7 @@ pub struct AddArgs {
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
@@ -63,7 +69,7 @@ pub struct AllowArgs {
     /// Its name
     name: String,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]
@@ -79,7 +85,7 @@ pub struct RemoveArgs {
     #[arg(long)]
     yes: bool,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// How the answer is written
     #[arg(short = 'o', long = "output", value_enum, default_value_t)]

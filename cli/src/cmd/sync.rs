@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use taffrail_proto::v1::SyncRequest;
+use tokio::time::Instant;
 
 use super::Session;
 use super::wait::{self, Goal};
@@ -21,7 +22,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     cluster: Vec<String>,
     /// Why, for the log
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     reason: String,
     /// Wait until it is synced
     #[arg(long)]
@@ -51,6 +52,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
             commit: String::new(),
             state: wait::State::Synced,
             limit: args.timeout,
+            end: Instant::now() + args.timeout,
         };
         wait::until(&mut client, &goal, session.out).await?;
     }

@@ -42,7 +42,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     cluster: Vec<String>,
     /// Not before this commit runs; its beginning is enough
-    #[arg(long, value_name = "COMMIT", default_value = "")]
+    #[arg(long, value_name = "COMMIT", default_value = "", hide_default_value = true)]
     commit: String,
     /// How long to wait for all of them
     #[arg(long, value_name = "SPAN", default_value = "5m", value_parser = time::parse_span)]
@@ -60,8 +60,10 @@ pub struct Goal {
     pub commit: String,
     /// What to wait for.
     pub state: State,
-    /// How long.
+    /// How long was given for all that is waited for.
     pub limit: Duration,
+    /// When that is over.
+    pub end: Instant,
 }
 
 /// Carries `wait` out.
@@ -77,7 +79,8 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
             clusters: args.cluster.clone(),
             commit: args.commit.clone(),
             state: args.state,
-            limit: end.saturating_duration_since(Instant::now()),
+            limit: args.timeout,
+            end,
         };
         until(&mut client, &goal, session.out).await?;
     }
@@ -89,7 +92,6 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
 /// # Errors
 /// The time is over, an instance is parked, or the hub refuses, fails or cannot be reached.
 pub async fn until(client: &mut Client, goal: &Goal, out: &mut Out) -> Result<(), Error> {
-    let end = Instant::now() + goal.limit;
     let ask = GetAppRequest { app: goal.app.clone(), ..GetAppRequest::default() };
     loop {
         let (view, row) = client.app(ask.clone()).await?;
@@ -115,7 +117,7 @@ pub async fn until(client: &mut Client, goal: &Goal, out: &mut Out) -> Result<()
             }
             Verdict::NotYet(missing) => missing,
         };
-        if Instant::now() + LOOK_PAUSE > end {
+        if Instant::now() + LOOK_PAUSE > goal.end {
             return Err(Error::Timeout {
                 what: format!("app/{} did not become {:?}", goal.app, goal.state).to_ascii_lowercase(),
                 limit: time::short(u64::try_from(goal.limit.as_millis()).unwrap_or(u64::MAX)),
@@ -195,6 +197,7 @@ mod tests {
             commit: commit.into(),
             state,
             limit: Duration::ZERO,
+            end: Instant::now(),
         }
     }
 

@@ -193,17 +193,19 @@ impl App {
         }
     }
 
-    /// The first thing that a person should know: the first cause of the first instance that has one.
+    /// The first thing that a person should know: what is wrong with the instance that is worst off.
     fn message(&self) -> String {
-        let instance = self.instances.iter().map(|instance| (instance, instance.message()));
-        let mut found = instance.filter(|(_, message)| !message.is_empty());
-        match (found.next(), found.count(), self.conditions.first()) {
-            (Some((instance, message)), 0, _) => format!("{}: {message}", instance.cluster),
-            (Some((instance, message)), more, _) => {
-                format!("{}: {message} (and {more} more)", instance.cluster)
+        let messages = self.instances.iter().map(|instance| (instance, instance.message()));
+        let mut troubled: Vec<(&Instance, String)> =
+            messages.filter(|(_, message)| !message.is_empty()).collect();
+        troubled.sort_by_key(|(instance, _)| instance.urgency());
+        match (troubled.as_slice(), self.conditions.first()) {
+            ([], Some(condition)) => condition.message.clone(),
+            ([], None) => String::new(),
+            ([(instance, message)], _) => format!("{}: {message}", instance.cluster),
+            ([(instance, message), others @ ..], _) => {
+                format!("{}: {message} (and {} more)", instance.cluster, others.len())
             }
-            (None, _, Some(condition)) => condition.message.clone(),
-            (None, _, None) => String::new(),
         }
     }
 }
@@ -258,6 +260,17 @@ impl Instance {
             Some(cause) => cause.line(),
             None if !self.withdrawn.is_empty() => format!("is being removed ({})", self.withdrawn),
             None => String::new(),
+        }
+    }
+
+    /// How soon a person should look at it; the lower, the sooner.
+    fn urgency(&self) -> u8 {
+        match (self.sync.as_str(), self.health.as_str()) {
+            ("Failed", _) => 0,
+            ("Parked", _) => 1,
+            (_, "Degraded" | "Missing") => 2,
+            ("Unknown", _) | (_, "Unknown") => 3,
+            _ => 4,
         }
     }
 

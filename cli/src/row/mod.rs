@@ -92,7 +92,7 @@ pub struct AsOf {
     /// Log index of the state that was read.
     pub state_index: u64,
     /// When the event at that index was appended.
-    pub as_of: Option<String>,
+    pub state_at: Option<String>,
     /// The hub's clock when it answered.
     pub now: Option<String>,
 }
@@ -101,7 +101,7 @@ impl From<&View> for AsOf {
     fn from(view: &View) -> AsOf {
         AsOf {
             state_index: view.state_index,
-            as_of: time::rfc3339(view.as_of_ms),
+            state_at: time::rfc3339(view.as_of_ms),
             now: time::rfc3339(view.now_ms),
         }
     }
