@@ -64,7 +64,6 @@ pub const TABLE: Table = Table {
             "",
             "A kubeconfig, for an agent outside the cluster. Without it: the service account of the pod.",
         ),
-        setting("kube.context", Kind::Text, "", "Context in the kubeconfig. Without it: the current one."),
         setting(
             "kube.namespace",
             Kind::Text,
@@ -76,12 +75,6 @@ pub const TABLE: Table = Table {
             Kind::Text,
             "taffrail-applier",
             "The service account in that namespace as which everything is applied.",
-        ),
-        setting(
-            "kube.impersonate",
-            Kind::Switch,
-            "true",
-            "Whether to apply as that service account. false applies with the agent's own rights.",
         ),
         setting(
             "kube.lease",
@@ -241,12 +234,10 @@ pub struct Config {
 pub struct Kube {
     /// A kubeconfig; `None` for the pod's service account.
     pub config_file: Option<PathBuf>,
-    /// Context in the kubeconfig.
-    pub context: Option<String>,
     /// The agent's namespace.
     pub namespace: String,
-    /// Service account as which everything is applied; `None` to apply with the agent's own rights.
-    pub applier: Option<String>,
+    /// User as which everything is applied: a service account in that namespace.
+    pub applier: String,
     /// Whether a Lease picks the one agent that acts.
     pub lease: bool,
     /// What this agent calls itself in the Lease.
@@ -289,11 +280,11 @@ impl Config {
 
 fn kube(values: &Values) -> Kube {
     let text = |key| values.text(key).map(str::to_owned);
+    let namespace = values.given("kube.namespace").to_owned();
     Kube {
         config_file: values.path("kube.config-file"),
-        context: text("kube.context"),
-        namespace: values.given("kube.namespace").to_owned(),
-        applier: text("kube.applier").filter(|_| values.switch("kube.impersonate")),
+        applier: format!("system:serviceaccount:{namespace}:{}", values.given("kube.applier")),
+        namespace,
         lease: values.switch("kube.lease"),
         identity: text("kube.identity"),
     }
@@ -330,8 +321,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.hub_url, "https://hub:8443");
         assert_eq!(config.journal, PathBuf::from("/var/lib/taffrail-agent/journal.redb"));
-        assert_eq!(config.kube.applier.as_deref(), Some("taffrail-applier"));
-        assert_eq!(read(&[("kube.impersonate", "false")]).unwrap().kube.applier, None);
+        assert_eq!(config.kube.applier, crate::kube::client::APPLIER);
         assert!(read(&[("hub.uri", "x")]).unwrap_err().contains("did you mean hub.url?"));
     }
 

@@ -7,18 +7,22 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use taffrail_agent::identity::{
-    Directory, Error, HubClient, Identity, Keys, Obtain, Renewer, Store, StoreError, obtain,
+    Directory, Error, HubClient, Identity, Keys, Obtain, Renewer, Secret, Store, StoreError, obtain,
 };
+use taffrail_agent::kube::client::{Access, Clients};
+use taffrail_agent::kube::secret as kube_secret;
 use taffrail_core::cluster::{self, Command, State};
 use taffrail_core::event::Actor;
 use taffrail_core::id::{AccountKey, ClusterName};
 use taffrail_core::time::{At, Span};
+use taffrail_hub::api::serve::serve;
 use taffrail_hub::join::{Admission, RenewRequest, Request, refused, router};
-use taffrail_hub::tls::{Authority, Material, serve};
+use taffrail_hub::tls::{Authority, Material};
 use taffrail_proto::join::{Code, Joined, Refused, RenewBody, Renewal, Token, TokenBody};
 use taffrail_proto::sign::{PublicKey, SigningKey};
 use taffrail_runtime::backoff::Backoff;
 use taffrail_runtime::tls::{HTTP, server_config};
+use taffrail_testkit::apiserver::{ApiServer, Options};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -164,7 +168,7 @@ impl Hub {
         let url = format!("https://{}", listener.local_addr().unwrap());
         let stop = CancellationToken::new();
         let app = router(players.clone(), clock(&now));
-        tokio::spawn(serve(listener, server_config(material.shown.clone(), &HTTP), app, stop.clone()));
+        tokio::spawn(serve(listener, tls(&material), app, stop.clone()));
         Hub { players, material, authority, url, stop, now, _folder: folder }
     }
 
@@ -184,6 +188,10 @@ impl Hub {
     fn client(&self) -> HubClient {
         HubClient::new(&self.url, &self.material.ca_pem).unwrap()
     }
+}
+
+fn tls(material: &Material) -> Arc<rustls::ServerConfig> {
+    Arc::new(server_config(material.shown.clone(), &HTTP))
 }
 
 impl Drop for Hub {
@@ -273,7 +281,7 @@ async fn a_hub_under_another_authority_or_name_is_not_given_the_token() {
     let wrong_name = Obtain { hub_url: format!("https://127.0.0.2:{port}"), ..hub.settings(Some(token)) };
     let elsewhere = TcpListener::bind(format!("127.0.0.2:{port}")).await.unwrap();
     let app = router(hub.players.clone(), clock(&hub.now));
-    tokio::spawn(serve(elsewhere, server_config(hub.material.shown.clone(), &HTTP), app, hub.stop.clone()));
+    tokio::spawn(serve(elsewhere, tls(&hub.material), app, hub.stop.clone()));
     for settings in [wrong_authority, wrong_name] {
         let (_folder, store) = folder();
         assert_eq!(code(ask(settings, &store).await.err().unwrap()), Code::Untrusted);
@@ -403,8 +411,7 @@ async fn an_agent_waits_for_a_hub_that_is_away_and_stops_when_asked() {
     });
     let listener = TcpListener::bind(address).await.unwrap();
     let app = router(sample.players.clone(), clock(&sample.now));
-    let served =
-        serve(listener, server_config(sample.material.shown.clone(), &HTTP), app, sample.stop.clone());
+    let served = serve(listener, tls(&sample.material), app, sample.stop.clone());
     tokio::spawn(served);
     bounded(waiting).await.unwrap().unwrap();
 
@@ -473,4 +480,30 @@ async fn a_certificate_that_changes_on_disk_is_shown_without_a_restart() {
     assert_eq!(bounded(hub.client().join(&body())).await.unwrap_err().code, Code::Untrusted);
     let trusting = HubClient::new(&hub.url, &other.material.ca_pem).unwrap();
     assert_eq!(bounded(trusting.join(&body())).await.unwrap_err().code, Code::TokenUnknown);
+}
+
+#[tokio::test]
+async fn of_two_agents_that_start_at_once_one_takes_over_the_keys_of_the_other() {
+    let server = ApiServer::start(Options::default()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let kubeconfig = folder.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, server.kubeconfig()).unwrap();
+    let clients = Clients::new(&Access { kubeconfig: Some(kubeconfig), ..Access::default() }).await.unwrap();
+    let store = || Arc::new(Secret::new(kube_secret::Store::new(&clients.reader, "default")));
+    let (one, other) = (store(), store());
+    assert_eq!(bounded(one.load()).await.unwrap(), None);
+    assert_eq!(bounded(other.load()).await.unwrap(), None);
+    bounded(one.save("first keys")).await.unwrap();
+    assert!(bounded(other.save("second keys")).await.is_err());
+    assert_eq!(bounded(other.load()).await.unwrap().as_deref(), Some("first keys"));
+    bounded(other.save("the same with credentials")).await.unwrap();
+    assert!(bounded(one.save("stale")).await.is_err());
+
+    let hub = Hub::start().await;
+    let empty = Arc::new(Secret::new(kube_secret::Store::new(&clients.reader, "kube-system")));
+    let token = hub.players.issue(NOW.plus(HOUR));
+    let stop = CancellationToken::new();
+    let joined = bounded(obtain(hub.settings(Some(token)), empty.clone(), &stop)).await.unwrap();
+    let again = bounded(obtain(hub.settings(None), empty, &stop)).await.unwrap();
+    assert_eq!(*again.member.borrow(), *joined.member.borrow());
 }

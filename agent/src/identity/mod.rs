@@ -11,6 +11,7 @@ mod keys;
 mod member;
 mod obtain;
 mod renew;
+mod secret;
 mod store;
 
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use keys::Keys;
 pub use member::Member;
 pub use obtain::{Identity, Obtain, obtain};
 pub use renew::{Renewer, is_due};
+pub use secret::Secret;
 pub use store::Directory;
 
 /// Name of the Secret in the agent's namespace that holds the identity; the join manifest makes it empty.

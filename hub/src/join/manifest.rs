@@ -96,7 +96,7 @@ fn objects(join: &Manifest) -> Vec<Value> {
     objects.extend(read_rights(&join.rights));
     objects.extend(apply_rights(&join.rights));
     objects.push(secret(JOIN_SECRET, Some(json!({"token": join.token.reveal(), "ca.crt": join.ca_pem}))));
-    // Empty, so that the agent needs no right to create Secrets; applying again does not touch what it wrote into them.
+    // Empty; applying again does not touch what the agent wrote into them.
     objects.push(secret(IDENTITY_SECRET, None));
     objects.push(secret(MARK_SECRET, None));
     objects.push(workload(join));
@@ -162,8 +162,8 @@ const READ: [&str; 3] = ["get", "list", "watch"];
 fn own_rights() -> Vec<Value> {
     let rules = vec![
         rule("", &["serviceaccounts"], &[APPLIER], &["impersonate"]),
-        rule("", &["secrets"], &[IDENTITY_SECRET, MARK_SECRET], &["get", "update", "patch"]),
-        rule("", &["configmaps"], &[], &["get", "list", "watch", "create", "update", "patch", "delete"]),
+        // Its identity, its mark, and an inventory for each app, whose names follow from the apps; nothing else lives here.
+        rule("", &["secrets"], &[], &["get", "list", "create", "update", "delete"]),
         rule("coordination.k8s.io", &["leases"], &[AGENT], &["get", "update", "patch"]),
         rule("coordination.k8s.io", &["leases"], &[], &["create"]),
         rule("", &["events"], &[], &["create", "patch"]),
@@ -432,8 +432,11 @@ mod tests {
                     !shown.contains('*') && !shown.contains("users") && !shown.contains("groups"),
                     "{rule}"
                 );
-                if shown.contains("secrets") || shown.contains("impersonate") {
-                    assert!(rule["resourceNames"].is_array(), "{rule}");
+                if shown.contains("secrets") {
+                    assert_eq!(namespace, NAMESPACE, "{rule}");
+                }
+                if shown.contains("impersonate") {
+                    assert_eq!(rule["resourceNames"], json!([APPLIER]), "{rule}");
                 }
             }
         }

@@ -8,7 +8,6 @@
 //! The files are mode 0600. The NATS server that the hub runs uses the same pair.
 
 mod authority;
-mod listen;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,7 +17,6 @@ use taffrail_runtime::secret;
 use taffrail_runtime::tls::{Reloading, certificates};
 
 pub use authority::Authority;
-pub use listen::{CONNECTIONS_MAX, serve};
 
 use crate::config::OwnTls;
 
