@@ -90,7 +90,7 @@ async fn watch(mut signals: mpsc::Receiver<()>, stop: &CancellationToken, grace:
 mod tests {
     use super::*;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: Duration = Duration::from_mins(1);
 
     #[tokio::test]
     async fn the_first_signal_asks_and_the_second_leaves() {

@@ -206,7 +206,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const SECONDS: Kind = Kind::Duration { min: Duration::from_secs(5), max: Duration::from_secs(3_600) };
+    const SECONDS: Kind = Kind::Duration { min: Duration::from_secs(5), max: Duration::from_hours(1) };
 
     const fn setting(key: &'static str, kind: Kind, default: &'static str) -> Setting {
         Setting { key, kind, default, need: Need::Optional, since: "0.1", doc: "For tests." }
@@ -233,10 +233,10 @@ mod tests {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
     }
 
-    fn file(name: &str, text: &str) -> Option<PathBuf> {
+    fn file(name: &str, text: &str) -> PathBuf {
         let path = std::env::temp_dir().join(format!("taffrail-config-{}-{name}.yaml", std::process::id()));
         std::fs::write(&path, text).unwrap();
-        Some(path)
+        path
     }
 
     fn errors(file: Option<PathBuf>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Vec<String> {
@@ -252,7 +252,7 @@ mod tests {
         let text =
             "git:\n  poll: 10s\nrender.parallel: 3\nnats.urls: [tls://a, tls://b]\ngit.allow-file: true\n";
         let sources = Sources {
-            file: file("order", text),
+            file: Some(file("order", text)),
             environment: pairs(&[
                 ("TAFFRAIL_TEST_GIT_POLL", "20s"),
                 ("TAFFRAIL_TEST_DATA_DIR", "/env"),
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_wherever_they_stand_and_the_nearest_is_named() {
         let told = errors(
-            file("unknown", "git: {pol: 10s}\n"),
+            Some(file("unknown", "git: {pol: 10s}\n")),
             &[("TAFFRAIL_TEST_GIT_PULL", "9s")],
             &[("poll", "9s")],
         );
@@ -313,14 +313,14 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_an_error_and_an_empty_one_is_not() {
-        assert_eq!(errors(file("empty", "# nothing\n"), &[], &[]), Vec::<String>::new());
+        assert_eq!(errors(Some(file("empty", "# nothing\n")), &[], &[]), Vec::<String>::new());
         for (name, text) in
             [("list", "- a\n"), ("broken", "a: [\n"), ("twice", "git.poll: 5s\ngit.poll: 6s\n")]
         {
-            assert!(errors(file(name, text), &[], &[])[0].starts_with("CONFIG-003"), "{name}");
+            assert!(errors(Some(file(name, text)), &[], &[])[0].starts_with("CONFIG-003"), "{name}");
         }
         assert!(errors(Some("/nonexistent/file".into()), &[], &[])[0].starts_with("CONFIG-003"));
-        assert!(errors(file("null", "git.poll:\n"), &[], &[])[0].starts_with("CONFIG-002"));
+        assert!(errors(Some(file("null", "git.poll:\n")), &[], &[])[0].starts_with("CONFIG-002"));
     }
 
     #[test]
