@@ -44,23 +44,23 @@ pub enum Operator {
 /// A selector that breaks a rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{pointer}: {message}")]
-pub struct BadSelector {
+pub struct Invalid {
     /// Where, as a JSON pointer from the selector.
     pub pointer: String,
     /// What is wrong.
     pub message: String,
 }
 
-fn bad(pointer: impl Into<String>, message: impl Into<String>) -> BadSelector {
-    BadSelector { pointer: pointer.into(), message: message.into() }
+fn bad(pointer: impl Into<String>, message: impl Into<String>) -> Invalid {
+    Invalid { pointer: pointer.into(), message: message.into() }
 }
 
 impl Selector {
     /// Reads `{matchLabels, matchExpressions}`.
     ///
     /// # Errors
-    /// [`BadSelector`] with the place of an unknown field, a key or value that no label may have, or a wrong type.
-    pub fn parse(value: &Value) -> Result<Selector, BadSelector> {
+    /// [`Invalid`] with the place of an unknown field, a key or value that no label may have, or a wrong type.
+    pub fn parse(value: &Value) -> Result<Selector, Invalid> {
         let fields = value.as_object().ok_or_else(|| bad("", "must be a map"))?;
         let mut requirements = Vec::new();
         for (name, value) in fields {
@@ -107,7 +107,7 @@ impl Selector {
     }
 }
 
-fn match_labels(value: &Value, requirements: &mut Vec<Requirement>) -> Result<(), BadSelector> {
+fn match_labels(value: &Value, requirements: &mut Vec<Requirement>) -> Result<(), Invalid> {
     let labels = value.as_object().ok_or_else(|| bad("/matchLabels", "must be a map"))?;
     for (key, value) in labels {
         let pointer = format!("/matchLabels/{}", key.replace('~', "~0").replace('/', "~1"));
@@ -120,7 +120,7 @@ fn match_labels(value: &Value, requirements: &mut Vec<Requirement>) -> Result<()
     Ok(())
 }
 
-fn match_expressions(value: &Value, requirements: &mut Vec<Requirement>) -> Result<(), BadSelector> {
+fn match_expressions(value: &Value, requirements: &mut Vec<Requirement>) -> Result<(), Invalid> {
     let items = value.as_array().ok_or_else(|| bad("/matchExpressions", "must be a list"))?;
     for (at, item) in items.iter().enumerate() {
         let pointer = format!("/matchExpressions/{at}");
@@ -158,7 +158,7 @@ fn match_expressions(value: &Value, requirements: &mut Vec<Requirement>) -> Resu
     Ok(())
 }
 
-fn values_of(value: Option<&Value>, pointer: &str) -> Result<BTreeSet<String>, BadSelector> {
+fn values_of(value: Option<&Value>, pointer: &str) -> Result<BTreeSet<String>, Invalid> {
     let items = match value {
         None | Some(Value::Null) => return Ok(BTreeSet::new()),
         Some(Value::Array(items)) if items.len() <= VALUES_MAX => items,

@@ -6,7 +6,7 @@ use taffrail_core::id::CommitId;
 use taffrail_testkit::githttp::{GitHttp, Manner, Work};
 
 use super::{
-    Credentials, Error, GixMirror, Mirror, Mode, Remote, RepoUrl, Secret, remote::Limits, url::FileUrls,
+    Address, Credentials, Error, GixMirror, Mirror, Mode, Remote, Secret, remote::Limits, url::FileUrls,
 };
 
 /// A server with one repository, and a mirror of it.
@@ -29,7 +29,7 @@ impl Stage {
     }
 
     fn mirror_of(&self, url: &str, credentials: Option<(&str, &str)>) -> GixMirror {
-        let url = RepoUrl::parse(url, FileUrls::Allowed).unwrap();
+        let url = Address::parse(url, FileUrls::Allowed).unwrap();
         let credentials = credentials.map(|(username, password)| Credentials {
             username: username.to_owned(),
             password: Secret::new(password),
@@ -221,7 +221,7 @@ async fn a_server_that_fails_is_an_error_and_never_an_empty_answer() {
         assert!(error.is_transient(), "{status}: {}", chain(&error));
         assert!(chain(&error).contains(&status.to_string()), "{}", chain(&error));
     }
-    stage.server.set(Manner { delay: Some(Duration::from_secs(60)), ..Manner::default() });
+    stage.server.set(Manner { delay: Some(Duration::from_mins(1)), ..Manner::default() });
     let error = mirror.look("main").await.unwrap_err();
     assert!(matches!(error, Error::TimedOut { .. }), "{}", chain(&error));
 }

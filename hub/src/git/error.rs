@@ -1,6 +1,6 @@
 //! What can go wrong with a repository.
 
-use super::{secret::Secret, tree::BadTree, url::BadUrl};
+use super::{secret::Secret, tree::Unreadable, url::InvalidAddress};
 
 /// Longest cause taken over from a library or a server, in bytes.
 const CAUSE_BYTES_MAX: usize = 1_000;
@@ -10,7 +10,7 @@ const CAUSE_BYTES_MAX: usize = 1_000;
 pub enum Error {
     /// The URL is not one that the hub follows.
     #[error(transparent)]
-    Url(#[from] BadUrl),
+    Url(#[from] InvalidAddress),
     /// The revision is not a name that Git allows.
     #[error("{revision:?} is not a branch, tag or full commit id")]
     BadRevision {
@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// A tree that cannot be read safely.
     #[error(transparent)]
-    Tree(#[from] BadTree),
+    Tree(#[from] Unreadable),
     /// The worker that did the reading ended early.
     #[error("a Git task ended early")]
     Task,
@@ -139,7 +139,7 @@ impl Cause {
 }
 
 /// The longest prefix of `text` with at most `max` bytes.
-pub(super) fn cut(text: &str, max: usize) -> &str {
+pub(crate) fn cut(text: &str, max: usize) -> &str {
     let mut end = text.len().min(max);
     while !text.is_char_boundary(end) {
         end -= 1;

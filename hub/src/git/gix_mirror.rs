@@ -23,7 +23,7 @@ use super::{
 /// Grace beyond a network limit before the waiting side gives up, so that the transport's own error comes first.
 const GRACE: Duration = Duration::from_secs(5);
 /// Longest reading of the local mirror: a cold tree of 200,000 files stays far below.
-const READ_LIMIT: Duration = Duration::from_secs(120);
+const READ_LIMIT: Duration = Duration::from_mins(2);
 
 /// A bare mirror of one repository.
 #[derive(Clone)]
@@ -81,14 +81,12 @@ impl GixMirror {
         let interrupt = Arc::new(AtomicBool::new(false));
         let (inner, flag) = (self.inner.clone(), interrupt.clone());
         let task = tokio::task::spawn_blocking(move || work(&inner, &flag));
-        match tokio::time::timeout(limit, task).await {
-            Ok(joined) => joined.map_err(|_| Error::Task)?,
-            Err(_) => {
-                interrupt.store(true, Ordering::Relaxed);
-                let url = self.inner.remote.url.to_string();
-                Err(Error::TimedOut { action, url, limit_s: limit.as_secs() })
-            }
+        if let Ok(joined) = tokio::time::timeout(limit, task).await {
+            return joined.map_err(|_| Error::Task)?;
         }
+        interrupt.store(true, Ordering::Relaxed);
+        let url = self.inner.remote.url.to_string();
+        Err(Error::TimedOut { action, url, limit_s: limit.as_secs() })
     }
 }
 

@@ -27,7 +27,7 @@ pub use error::Error;
 pub use gix_mirror::GixMirror;
 pub use secret::Secret;
 pub use tree::{Blobs, Entry, Mode, Tree};
-pub use url::{Credentials, Remote, RepoUrl};
+pub use url::{Address, Credentials, Remote};
 
 /// What is known of a commit without its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]

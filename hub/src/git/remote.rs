@@ -21,7 +21,7 @@ use super::{
     Error,
     error::{Cause, cut},
     secret::Secret,
-    url::{Remote, Scheme},
+    url::{Credentials, Remote, Scheme},
     walk::{broken, commit_id},
 };
 
@@ -193,16 +193,16 @@ impl Server<'_> {
             ..http::Options::default()
         };
         if let Some(credentials) = &self.remote.credentials {
-            let pair = format!("{}:{}", credentials.username, credentials.password.expose());
-            let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
             options.follow_redirects = FollowRedirects::None;
-            options.extra_headers = vec![format!("Authorization: Basic {encoded}")];
+            options.extra_headers = vec![format!("Authorization: Basic {}", basic(credentials))];
         }
         Box::new(options)
     }
 
     fn failed(&self, action: &'static str, error: &gix::Error) -> Error {
-        let secrets: Vec<&Secret> = self.remote.credentials.iter().map(|one| &one.password).collect();
+        let encoded = self.remote.credentials.as_ref().map(|one| Secret::new(basic(one)));
+        let password = self.remote.credentials.as_ref().map(|one| &one.password);
+        let secrets: Vec<&Secret> = encoded.iter().chain(password).collect();
         let mut text = String::new();
         for part in error.iter_errors() {
             let part = part.to_string();
@@ -226,6 +226,12 @@ impl Server<'_> {
         }
         Error::Network { action, url, source: cause }
     }
+}
+
+/// The credentials as the `Basic` scheme sends them.
+fn basic(credentials: &Credentials) -> String {
+    let pair = format!("{}:{}", credentials.username, credentials.password.expose());
+    base64::engine::general_purpose::STANDARD.encode(pair)
 }
 
 /// The commit that a fetched object is, tags peeled.

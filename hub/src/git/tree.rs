@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 
-/// Most files of one tree: a listing costs about 200 bytes each, and a GitOps repository has a few thousand.
+/// Most files of one tree: a listing costs about 200 bytes each, and a `GitOps` repository has a few thousand.
 pub const ENTRIES_MAX: usize = 200_000;
 /// Most files whose contents one render may load.
 pub const FILES_MAX: usize = 10_000;
@@ -41,7 +41,7 @@ pub struct Entry {
 
 /// A tree that cannot be read safely, or holds more than a bound allows.
 #[derive(Debug, thiserror::Error)]
-pub enum BadTree {
+pub enum Unreadable {
     /// A name that no honest tree holds.
     #[error("the tree holds a name that is not allowed: {path:?}")]
     Name {
@@ -78,8 +78,8 @@ pub trait Blobs: Send + Sync {
     /// The content of `entry`, which stands at `path`.
     ///
     /// # Errors
-    /// [`BadTree::Large`] beyond [`BLOB_BYTES_MAX`], [`BadTree::Read`] if it cannot be read.
-    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, BadTree>;
+    /// [`Unreadable::Large`] beyond [`BLOB_BYTES_MAX`], [`Unreadable::Read`] if it cannot be read.
+    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, Unreadable>;
 }
 
 /// The files under a folder at a commit, by path from the root of the repository.
@@ -128,8 +128,8 @@ impl Tree {
     /// The content of the file at `path`; `None` if there is none.
     ///
     /// # Errors
-    /// [`BadTree`] if it is too large or cannot be read.
-    pub fn load(&self, path: &str) -> Result<Option<Bytes>, BadTree> {
+    /// [`Unreadable`] if it is too large or cannot be read.
+    pub fn load(&self, path: &str) -> Result<Option<Bytes>, Unreadable> {
         self.entries.get(path).map(|entry| self.blobs.load(path, entry)).transpose()
     }
 }
@@ -158,14 +158,14 @@ impl Memory {
 }
 
 impl Blobs for Memory {
-    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, BadTree> {
+    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, Unreadable> {
         let bytes = self
             .0
             .get(&entry.oid)
             .cloned()
-            .ok_or_else(|| BadTree::Read { path: path.to_owned(), source: "no such object".into() })?;
+            .ok_or_else(|| Unreadable::Read { path: path.to_owned(), source: "no such object".into() })?;
         if bytes.len() > BLOB_BYTES_MAX {
-            return Err(BadTree::Large { path: path.to_owned(), bytes: bytes.len() as u64 });
+            return Err(Unreadable::Large { path: path.to_owned(), bytes: bytes.len() as u64 });
         }
         Ok(bytes)
     }

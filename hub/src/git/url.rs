@@ -9,7 +9,7 @@ pub const URL_BYTES_MAX: usize = 2_000;
 
 /// Why a URL is refused. The URL itself is not repeated: it may hold a password.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BadUrl {
+pub enum InvalidAddress {
     /// A scheme that is not followed.
     #[error("repository URLs with {scheme} are not supported: use https")]
     Scheme {
@@ -32,7 +32,7 @@ pub enum BadUrl {
 
 /// The URL of a repository, checked.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct RepoUrl {
+pub struct Address {
     text: String,
     scheme: Scheme,
 }
@@ -57,13 +57,13 @@ pub enum FileUrls {
     Refused,
 }
 
-impl RepoUrl {
+impl Address {
     /// Checks `text`.
     ///
     /// # Errors
-    /// [`BadUrl`] with the rule that it breaks.
-    pub fn parse(text: &str, files: FileUrls) -> Result<RepoUrl, BadUrl> {
-        let malformed = |cause| BadUrl::Malformed { cause };
+    /// [`InvalidAddress`] with the rule that it breaks.
+    pub fn parse(text: &str, files: FileUrls) -> Result<Address, InvalidAddress> {
+        let malformed = |cause| InvalidAddress::Malformed { cause };
         if text.len() > URL_BYTES_MAX {
             return Err(malformed("longer than 2000 bytes"));
         }
@@ -71,12 +71,12 @@ impl RepoUrl {
             return Err(malformed("a space, backslash or control character"));
         }
         if let Some((helper, _)) = text.split_once("::").filter(|(helper, _)| !helper.contains('/')) {
-            return Err(BadUrl::Scheme { scheme: format!("{}::", super::error::cut(helper, 20)) });
+            return Err(InvalidAddress::Scheme { scheme: format!("{}::", super::error::cut(helper, 20)) });
         }
         let Some((scheme, rest)) = text.split_once("://") else {
             let is_scp = text.split('/').next().is_some_and(|host| host.contains(':'));
             return Err(if is_scp {
-                BadUrl::Scheme { scheme: "ssh".to_owned() }
+                InvalidAddress::Scheme { scheme: "ssh".to_owned() }
             } else {
                 malformed("no scheme such as https://")
             });
@@ -85,12 +85,12 @@ impl RepoUrl {
             "https" => Scheme::Https,
             "http" => Scheme::Http,
             "file" if files == FileUrls::Allowed => Scheme::File,
-            "file" => return Err(BadUrl::FileNotAllowed),
-            other => return Err(BadUrl::Scheme { scheme: super::error::cut(other, 20).to_owned() }),
+            "file" => return Err(InvalidAddress::FileNotAllowed),
+            other => return Err(InvalidAddress::Scheme { scheme: super::error::cut(other, 20).to_owned() }),
         };
         let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if authority.contains('@') {
-            return Err(BadUrl::Credentials);
+            return Err(InvalidAddress::Credentials);
         }
         if rest.contains(['?', '#']) {
             return Err(malformed("a query or fragment"));
@@ -104,7 +104,7 @@ impl RepoUrl {
             Scheme::Https => format!("https://{}{path}", host_of(authority)?),
             Scheme::Http => format!("http://{}{path}", host_of(authority)?),
         };
-        Ok(RepoUrl { text, scheme })
+        Ok(Address { text, scheme })
     }
 
     /// The URL as text.
@@ -118,7 +118,7 @@ impl RepoUrl {
     }
 
     /// Whether both name the same repository: host without case, a final `/` or `.git` do not count.
-    pub fn is_same(&self, other: &RepoUrl) -> bool {
+    pub fn is_same(&self, other: &Address) -> bool {
         self.normal() == other.normal()
     }
 
@@ -129,22 +129,22 @@ impl RepoUrl {
 }
 
 /// Host and port in lower case.
-fn host_of(authority: &str) -> Result<String, BadUrl> {
+fn host_of(authority: &str) -> Result<String, InvalidAddress> {
     let lower = authority.to_ascii_lowercase();
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']' | '_');
     if lower.is_empty() || lower.starts_with(['-', ':', '.']) || !lower.chars().all(allowed) {
-        return Err(BadUrl::Malformed { cause: "no host, or a strange one" });
+        return Err(InvalidAddress::Malformed { cause: "no host, or a strange one" });
     }
     Ok(lower)
 }
 
-impl fmt::Display for RepoUrl {
+impl fmt::Display for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)
     }
 }
 
-impl fmt::Debug for RepoUrl {
+impl fmt::Debug for Address {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.text)
     }
@@ -163,7 +163,7 @@ pub struct Credentials {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Remote {
     /// Where it is.
-    pub url: RepoUrl,
+    pub url: Address,
     /// `None` for public repositories.
     pub credentials: Option<Credentials>,
 }
@@ -193,7 +193,7 @@ mod tests {
             ("https://example.com/a?b", "query"),
             ("https://example.com/a\nb", "control"),
         ] {
-            match RepoUrl::parse(text, FileUrls::Refused) {
+            match Address::parse(text, FileUrls::Refused) {
                 Ok(url) => assert_eq!(url.as_str(), wanted),
                 Err(error) => {
                     assert!(error.to_string().contains(wanted), "{text}: {error}");
@@ -201,13 +201,13 @@ mod tests {
                 }
             }
         }
-        assert!(RepoUrl::parse("file:///tmp/a", FileUrls::Allowed).is_ok());
-        assert!(RepoUrl::parse("file://host/a", FileUrls::Allowed).is_err());
+        assert!(Address::parse("file:///tmp/a", FileUrls::Allowed).is_ok());
+        assert!(Address::parse("file://host/a", FileUrls::Allowed).is_err());
     }
 
     #[test]
     fn a_suffix_does_not_make_another_repository() {
-        let parse = |text| RepoUrl::parse(text, FileUrls::Refused).unwrap();
+        let parse = |text| Address::parse(text, FileUrls::Refused).unwrap();
         assert!(parse("https://a.b/x.git").is_same(&parse("https://A.b/x/")));
         assert!(!parse("https://a.b/x").is_same(&parse("https://a.b/y")));
     }

@@ -9,7 +9,7 @@ use taffrail_core::{id::CommitId, time::At};
 use super::{
     CommitMeta, Error, TEXT_BYTES_MAX,
     error::{Cause, cut},
-    tree::{BLOB_BYTES_MAX, BadTree, Blobs, CHANGES_MAX, DEPTH_MAX, ENTRIES_MAX, Entry, Mode, Tree},
+    tree::{BLOB_BYTES_MAX, Blobs, CHANGES_MAX, DEPTH_MAX, ENTRIES_MAX, Entry, Mode, Tree, Unreadable},
 };
 
 /// Turns an error of the object database into ours.
@@ -79,7 +79,7 @@ fn level(repo: &Repository, id: ObjectId, path: &str) -> Result<Level, Error> {
         let name = std::str::from_utf8(entry.filename().as_ref()).ok().filter(|name| is_honest(name));
         let Some(name) = name else {
             let path = join(path, &entry.filename().to_string().escape_debug().to_string());
-            return Err(BadTree::Name { path }.into());
+            return Err(Unreadable::Name { path }.into());
         };
         level.insert(name.to_owned(), (entry.kind(), entry.object_id()));
     }
@@ -129,7 +129,7 @@ fn collect(
     entries: &mut BTreeMap<String, Entry>,
 ) -> Result<(), Error> {
     if depth > DEPTH_MAX {
-        return Err(BadTree::Deep { path: path.to_owned() }.into());
+        return Err(Unreadable::Deep { path: path.to_owned() }.into());
     }
     for (name, (kind, id)) in level(repo, id, path)? {
         let path = join(path, &name);
@@ -187,7 +187,7 @@ fn compare(
         return Ok(());
     }
     if depth > DEPTH_MAX {
-        return Err(BadTree::Deep { path: path.to_owned() }.into());
+        return Err(Unreadable::Deep { path: path.to_owned() }.into());
     }
     let is_file = |side: &Side| side.is_some_and(|(kind, _)| kind != EntryKind::Tree);
     if is_file(&old) || is_file(&new) {
@@ -212,8 +212,8 @@ fn compare(
 struct Database(gix::ThreadSafeRepository);
 
 impl Blobs for Database {
-    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, BadTree> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| BadTree::Read {
+    fn load(&self, path: &str, entry: &Entry) -> Result<Bytes, Unreadable> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| Unreadable::Read {
             path: path.to_owned(),
             source,
         };
@@ -222,7 +222,7 @@ impl Blobs for Database {
         let repo = self.0.to_thread_local();
         let header = repo.find_header(id).map_err(|error| failed(error.to_string().into()))?;
         if header.size() > BLOB_BYTES_MAX as u64 {
-            return Err(BadTree::Large { path: path.to_owned(), bytes: header.size() });
+            return Err(Unreadable::Large { path: path.to_owned(), bytes: header.size() });
         }
         let mut blob = repo.find_blob(id).map_err(|error| failed(error.to_string().into()))?;
         Ok(Bytes::from(blob.take_data()))

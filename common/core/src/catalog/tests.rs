@@ -257,7 +257,7 @@ fn the_published_lists_are_the_tables() {
 
 /// The row as the document prints it; `None` for a section.
 fn line(place: &str, (name, verdict): Row) -> Option<String> {
-    let name = if name.starts_with('/') { name[1..].replace('/', ".") } else { name.to_string() };
+    let name = name.strip_prefix('/').map_or_else(|| name.to_string(), |name| name.replace('/', "."));
     match verdict {
         Verdict::Section => None,
         Verdict::Honoured => Some(format!("| {place}`{name}` |")),

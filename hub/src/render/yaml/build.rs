@@ -179,11 +179,12 @@ impl Builder {
             (None, None, ScalarStyle::Plain) => Form::Plain,
             (None, None, _) => Form::Quoted,
         };
-        if let Some(Frame { holds: Holds::Fields { key: key @ None, .. }, .. }) = self.frames.last_mut() {
-            if text == "<<" && matches!(form, Form::Plain | Form::Core("merge")) {
-                *key = Some(Key::Merge);
-                return Ok(());
-            }
+        let is_merge = text == "<<" && matches!(form, Form::Plain | Form::Core("merge"));
+        if let (true, Some(Frame { holds: Holds::Fields { key: key @ None, .. }, .. })) =
+            (is_merge, self.frames.last_mut())
+        {
+            *key = Some(Key::Merge);
+            return Ok(());
         }
         let scalar = resolve(text, form)?;
         self.put(scalar.clone().into_value(), anchor, span, Some(scalar))

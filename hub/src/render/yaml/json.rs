@@ -66,7 +66,7 @@ pub(super) fn documents(text: &str) -> Option<Vec<Built>> {
     loop {
         let at = stream.byte_offset();
         let skipped = text[at..].len() - text[at..].trim_start().len();
-        let line = text[..at + skipped].bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let line = text[..at + skipped].split('\n').count();
         match stream.next() {
             None => return Some(built),
             Some(Err(_)) => return None,

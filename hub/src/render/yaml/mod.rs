@@ -43,7 +43,7 @@ pub struct Document {
 /// A file that cannot be read; nothing of it is used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: document {document}, line {line}, column {column}: {cause}")]
-pub struct YamlError {
+pub struct Error {
     /// Path of the file.
     pub file: String,
     /// Document in it, from 1.
@@ -59,13 +59,13 @@ pub struct YamlError {
 /// Reads all objects of one file; lists are taken apart.
 ///
 /// # Errors
-/// [`YamlError`] if any document cannot be read: a file is used whole or not at all.
-pub fn read(text: &[u8], file: &str) -> Result<Vec<Document>, YamlError> {
+/// [`Error`] if any document cannot be read: a file is used whole or not at all.
+pub fn read(text: &[u8], file: &str) -> Result<Vec<Document>, Error> {
     let text = checked(text, file)?;
     let built = text.trim_start().starts_with('{').then(|| json::documents(text)).flatten();
     let built = match built {
         Some(built) => built,
-        None => build::documents(text).map_err(|broken| YamlError {
+        None => build::documents(text).map_err(|broken| Error {
             file: file.to_owned(),
             document: broken.document,
             line: broken.line,
@@ -75,7 +75,7 @@ pub fn read(text: &[u8], file: &str) -> Result<Vec<Document>, YamlError> {
     };
     let mut documents = Vec::with_capacity(built.len());
     for one in built {
-        let failed = |cause: &str| YamlError {
+        let failed = |cause: &str| Error {
             file: file.to_owned(),
             document: one.document,
             line: one.line,
@@ -109,13 +109,13 @@ pub fn line_of(text: &[u8], document: usize, pointer: &str) -> Option<u32> {
 }
 
 /// Text without byte order mark; refuses what is no text.
-fn checked<'a>(text: &'a [u8], file: &str) -> Result<&'a str, YamlError> {
+fn checked<'a>(text: &'a [u8], file: &str) -> Result<&'a str, Error> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let at = |offset: usize, cause: &str| {
         let before = &text[..offset];
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let line = before.split(|byte| *byte == b'\n').count();
         let column = offset - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1) + 1;
-        YamlError {
+        Error {
             file: file.to_owned(),
             document: 1,
             line: u32::try_from(line).unwrap_or(u32::MAX),

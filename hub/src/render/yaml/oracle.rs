@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{Document, YamlError, line_of, read};
+use super::{Document, Error, line_of, read};
 
 /// What a trap must give.
 enum Wanted {
@@ -274,7 +274,7 @@ fn the_real_kubectl_agrees() {
     check(theirs, false);
 }
 
-fn error(text: &[u8]) -> YamlError {
+fn error(text: &[u8]) -> Error {
     read(text, "a.yaml").unwrap_err()
 }
 
@@ -302,9 +302,10 @@ fn bombs_and_towers_are_refused_quickly() {
     for (name, before) in ["b", "c", "d", "e", "f", "g", "h"].iter().zip(["a", "b", "c", "d", "e", "f", "g"])
     {
         let nine = vec![format!("*{before}"); 9].join(", ");
-        bomb.push_str(&format!("{name}: &{name} [{nine}]\n"));
+        bomb = format!("{bomb}{name}: &{name} [{nine}]\n");
     }
-    let padding: String = (0..2_000).map(|at| format!("k{at}: 1\n")).collect();
+    let padding = (0..2_000).map(|at| format!("k{at}: 1\n")).collect::<Vec<_>>().concat();
+    let stairs = (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<Vec<_>>().concat();
     let long = format!("a: &a \"{}\"\nb: [{}]\n", "x".repeat(100_000), vec!["*a"; 1_000].join(", "));
     for text in [
         bomb.clone(),
@@ -312,7 +313,7 @@ fn bombs_and_towers_are_refused_quickly() {
         long,
         format!("a: {}", "[".repeat(100_000)),
         format!("a: {}", "{a: ".repeat(100_000)),
-        (0..2_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect::<String>(),
+        stairs,
     ] {
         let found = error(text.as_bytes());
         assert!(found.cause.len() < 1_000, "{found}");

@@ -31,7 +31,6 @@ pub(super) enum Form<'a> {
 pub(super) fn resolve(text: &str, form: Form<'_>) -> Result<Scalar, String> {
     let wrong = |found: &Scalar| Err(format!("cannot read {} {text:?} as {form:?}", found.name()));
     match form {
-        Form::Quoted | Form::Custom | Form::Core("str") => Ok(Scalar::Text(text.to_owned())),
         Form::Plain => plain(text),
         Form::Core("binary") => {
             let bytes = base64::engine::general_purpose::STANDARD
@@ -52,7 +51,7 @@ pub(super) fn resolve(text: &str, form: Form<'_>) -> Result<Scalar, String> {
                 _ => wrong(&found),
             }
         }
-        Form::Core(_) => Ok(Scalar::Text(text.to_owned())),
+        Form::Quoted | Form::Custom | Form::Core(_) => Ok(Scalar::Text(text.to_owned())),
     }
 }
 
@@ -99,19 +98,16 @@ fn number(text: &str) -> Option<Scalar> {
         _ => (10, lower.as_str()),
     };
     let is_digits = !body.is_empty() && body.chars().all(|c| c.is_digit(base));
-    if is_digits {
-        if let Ok(size) = u64::from_str_radix(body, base) {
-            let signed = if is_negative { 0i64.checked_sub_unsigned(size) } else { i64::try_from(size).ok() };
-            if let Some(number) = signed {
-                return Some(Scalar::Int(number));
-            }
-            // Go reads the unsigned form without a sign only.
-            if text.as_bytes()[0].is_ascii_digit() {
-                return Some(Scalar::Uint(size));
-            }
-        }
+    let Some(size) = u64::from_str_radix(body, base).ok().filter(|_| is_digits) else {
+        return float(text);
+    };
+    let signed = if is_negative { 0i64.checked_sub_unsigned(size) } else { i64::try_from(size).ok() };
+    match signed {
+        Some(number) => Some(Scalar::Int(number)),
+        // Go reads the unsigned form without a sign only.
+        None if text.as_bytes()[0].is_ascii_digit() => Some(Scalar::Uint(size)),
+        None => float(text),
     }
-    float(text)
 }
 
 /// `[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?`, finite.
