@@ -41,7 +41,7 @@ const INBOX_MARK: usize = 12;
 /// A subject that is not one of ours.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a subject of {what}")]
-pub struct BadSubject {
+pub struct NotOurs {
     /// What kind of subject was asked for.
     pub what: &'static str,
     /// What was given.
@@ -86,24 +86,24 @@ pub fn inbox(account: &AccountKey) -> String {
 /// The cluster that a subject of events belongs to.
 ///
 /// # Errors
-/// [`BadSubject`] for any other subject.
-pub fn parse_events(subject: &str) -> Result<AccountKey, BadSubject> {
+/// [`NotOurs`] for any other subject.
+pub fn parse_events(subject: &str) -> Result<AccountKey, NotOurs> {
     account_after("taffrail.events.", subject).ok_or_else(|| bad("events", subject))
 }
 
 /// The cluster that a subject of desired state belongs to.
 ///
 /// # Errors
-/// [`BadSubject`] for any other subject.
-pub fn parse_desired(subject: &str) -> Result<AccountKey, BadSubject> {
+/// [`NotOurs`] for any other subject.
+pub fn parse_desired(subject: &str) -> Result<AccountKey, NotOurs> {
     account_after("taffrail.desired.", subject).ok_or_else(|| bad("desired state", subject))
 }
 
 /// The sealed bundle and the part that a subject names.
 ///
 /// # Errors
-/// [`BadSubject`] for any other subject, also for a part with a leading zero or sign.
-pub fn parse_bundle(subject: &str) -> Result<(Digest, u32), BadSubject> {
+/// [`NotOurs`] for any other subject, also for a part with a leading zero or sign.
+pub fn parse_bundle(subject: &str) -> Result<(Digest, u32), NotOurs> {
     let read = || {
         let (id, part) = subject.strip_prefix("taffrail.bundle.")?.split_once('.')?;
         let number: u32 = part.parse().ok()?;
@@ -116,8 +116,8 @@ fn account_after(prefix: &str, subject: &str) -> Option<AccountKey> {
     AccountKey::parse(subject.strip_prefix(prefix)?).ok()
 }
 
-fn bad(what: &'static str, subject: &str) -> BadSubject {
-    BadSubject { what, text: subject.chars().take(200).collect() }
+fn bad(what: &'static str, subject: &str) -> NotOurs {
+    NotOurs { what, text: subject.chars().take(200).collect() }
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use super::Error;
 use super::nats::read_index;
 
 /// Pause between two looks at the stored index while nothing happens: what was missed live is found by then.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_mins(1);
 /// First pause after a failed look; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(200);
 /// Longest pause after a failed look.

@@ -6,6 +6,7 @@
 //! ```
 
 mod indexes;
+mod memory;
 mod nats;
 
 use async_trait::async_trait;
@@ -15,6 +16,7 @@ use taffrail_core::digest::Digest;
 use taffrail_runtime::nats::Link;
 use tokio::sync::watch;
 
+pub use memory::Memory;
 pub use nats::{Nats, Settings};
 
 /// Largest sealed bundle, in bytes; the hub sends none that is larger.

@@ -1,1 +1,117 @@
-//! One function per effect of the agent.
+//! One function per effect of the agent; the only callers of the ports that change the cluster.
+
+mod load;
+mod object;
+
+use crate::bus::Bus;
+use crate::driver::{Handle, Performer};
+use crate::journal::Journal;
+use crate::kube::inventory::Inventories;
+use crate::kube::{Api, Gvk, Watches};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use taffrail_core::digest::Digest;
+use taffrail_core::id::AppId;
+use taffrail_core::node::agent::{Act, Input};
+use taffrail_core::sync::{Effect, Problem};
+use taffrail_proto::index::Verified;
+use taffrail_proto::seal::BundleKey;
+use tokio_util::task::TaskTracker;
+
+pub use object::{fingerprint, problem};
+
+/// Everything that effects need.
+pub struct Tools {
+    /// The cluster.
+    pub api: Api,
+    /// Inventories in the cluster.
+    pub inventories: Inventories,
+    /// What is watched.
+    pub watches: Watches,
+    /// The journal: bundles.
+    pub journal: Arc<dyn Journal>,
+    /// The bus: bundles.
+    pub bus: Arc<dyn Bus>,
+    /// Namespace of the agent's own objects.
+    pub home: String,
+    /// Keys that open bundles, by sealed id.
+    pub keys: Mutex<BTreeMap<Digest, BundleKey>>,
+}
+
+/// Carries the agent's acts out.
+pub struct Perform {
+    tools: Arc<Tools>,
+    handle: Handle,
+    tasks: TaskTracker,
+}
+
+impl Perform {
+    /// A performer whose tasks post to `handle`.
+    pub fn new(tools: Arc<Tools>, handle: Handle, tasks: TaskTracker) -> Perform {
+        Perform { tools, handle, tasks }
+    }
+
+    fn run(&self, work: impl Future<Output = Option<Input>> + Send + 'static) {
+        let handle = self.handle.clone();
+        self.tasks.spawn(async move {
+            if let Some(input) = work.await {
+                handle.input(input).await;
+            }
+        });
+    }
+}
+
+impl Performer for Perform {
+    fn perform(&mut self, act: Act) {
+        let tools = self.tools.clone();
+        match act {
+            Act::Watch(kinds) => {
+                let kinds = kinds.into_iter().map(|(group, version, kind)| Gvk { group, version, kind });
+                tools.watches.set_kinds(kinds.collect());
+            }
+            Act::Instance { app, effect } => self.run(effect_of(tools, app, effect)),
+        }
+    }
+
+    fn took(&mut self, verified: &Verified) {
+        let mut keys = self.tools.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        keys.clone_from(&verified.keys);
+    }
+}
+
+async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Input> {
+    match effect {
+        Effect::Load { run, entry } => {
+            let objects = load::load(&tools, &entry).await.map_err(|error| format!("{error:#}"));
+            Some(Input::Loaded { app, run, objects })
+        }
+        Effect::Store { run, keys } => {
+            let members = keys.into_iter().map(|(key, _)| key).collect();
+            let problem = tools.inventories.write(&app, &members).await.err().map(|error| problem(&error));
+            Some(Input::Stored { app, run, problem })
+        }
+        Effect::EnsureNamespace { run, namespace } => {
+            let problem: Option<Problem> = object::ensure_namespace(&tools, &namespace).await;
+            Some(Input::NamespaceEnsured { app, run, problem })
+        }
+        Effect::Apply { run, object, commit, look_first } => {
+            let outcome = object::apply(&tools, &app, &object, &commit, look_first).await;
+            Some(Input::Applied { app, run, object, commit, outcome })
+        }
+        Effect::Delete { run, key, uid, .. } => {
+            let outcome = object::delete(&tools, &key, &uid).await;
+            Some(Input::Deleted { app, run, key, outcome })
+        }
+        Effect::Inspect { key, pods, against, .. } => {
+            let asked = against.is_some();
+            let outcome = object::inspect(&tools, &app, &key, pods, against).await;
+            Some(Input::Inspected { app, key, against: asked, outcome })
+        }
+        Effect::Forget => {
+            if let Err(error) = tools.inventories.remove(&app).await {
+                tracing::warn!(app = %app, error = %error, "inventory of a withdrawn app not removed");
+            }
+            None
+        }
+    }
+}

@@ -209,7 +209,7 @@ impl Connection {
 /// [`Error::Connect`] with [`First::MustSucceed`].
 pub async fn connect(options: Options) -> Result<Connection, Error> {
     let Options { urls, login, ca_pem, name, inbox_prefix, tls, first } = options;
-    let (sender, link) = watch::channel(Link::default());
+    let (sender, mut link) = watch::channel(Link::default());
     let sender = Arc::new(sender);
     let asked = login.clone();
     let connection_name = name.clone();
@@ -240,6 +240,10 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
         settings = settings.retry_on_initial_connect();
     }
     let client = settings.connect(urls).await.map_err(Error::Connect)?;
+    if first == First::MustSucceed {
+        // The connection stands; its event is on the way. Afterwards `link` is true from the first look on.
+        let _ = tokio::time::timeout(CONNECT_TIMEOUT, link.wait_for(|link| link.up)).await;
+    }
     Ok(Connection { client, link, login })
 }
 
@@ -288,7 +292,7 @@ fn heard(sender: &watch::Sender<Link>, name: &str, event: &Event) {
             tracing::warn!(name, "disconnected from nats");
         }
         Event::SlowConsumer(_) => {
-            tracing::warn!(name, "nats messages dropped: too many wait for their reader")
+            tracing::warn!(name, "nats messages dropped: too many wait for their reader");
         }
         Event::ServerError(error) => tracing::warn!(name, error = %error, "nats server refused"),
         Event::ClientError(error) => tracing::debug!(name, error = %error, "nats client failed, will retry"),

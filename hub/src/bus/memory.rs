@@ -155,12 +155,12 @@ mod tests {
     #[tokio::test]
     async fn memory_keeps_every_promise() {
         let bus = Memory::default();
-        let asker = bus.clone();
+        let agents = bus.clone();
         let ask = move |account, body, traceparent| {
-            let bus = asker.clone();
-            let asked: conformance::Asked =
+            let bus = agents.clone();
+            let receipt: conformance::Asked =
                 Box::pin(async move { bus.ask(account, body, traceparent).await });
-            asked
+            receipt
         };
         let accounts = ["A", "B"].map(|mark| AccountKey::parse(&format!("A{}", mark.repeat(55))).unwrap());
         conformance::keeps_every_promise(&bus, &accounts, &ask).await;

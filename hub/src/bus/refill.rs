@@ -37,9 +37,9 @@ pub fn ensured(bus: Arc<dyn Bus>) -> impl Stream<Item = Ensured> + Send {
     })
 }
 
-/// Waits until the number of connections is another one than `seen`, and returns it.
+/// Waits until there was a connection and their number is another one than `seen`, and returns it.
 async fn changed(link: &mut watch::Receiver<Link>, seen: Option<u64>) -> Option<u64> {
-    let link = link.wait_for(|link| Some(link.connects) != seen).await.ok()?;
+    let link = link.wait_for(|link| link.connects > 0 && Some(link.connects) != seen).await.ok()?;
     Some(link.connects)
 }
 

@@ -21,7 +21,7 @@ pub struct Answered {
 }
 
 /// The driver has ended; so does the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reach the hub's driver: it has ended")]
 pub struct Gone;
 

@@ -43,9 +43,9 @@ pub fn encode(signer: &KeyPair, about: About<'_>, body: Value) -> Result<String,
     claims.insert("jti".to_owned(), json!(URL_SAFE_NO_PAD.encode(id)));
     let (header, payload) =
         (URL_SAFE_NO_PAD.encode(HEADER), URL_SAFE_NO_PAD.encode(Value::Object(claims).to_string()));
-    let signed = format!("{header}.{payload}");
-    let signature = signer.sign(signed.as_bytes()).map_err(Error::Sign)?;
-    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    let text = format!("{header}.{payload}");
+    let proof = signer.sign(text.as_bytes()).map_err(Error::Sign)?;
+    Ok(format!("{text}.{}", URL_SAFE_NO_PAD.encode(proof)))
 }
 
 /// Whether two JWTs say the same, whenever they were made.

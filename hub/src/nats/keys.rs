@@ -50,18 +50,25 @@ impl fmt::Display for UserKey {
     }
 }
 
-/// Who signs for the operator, and how the system account is entered.
+/// Whose server it is, and how its system account is entered.
 enum Operator {
     /// The hub runs the server: all keys are its own.
-    Own { identity: KeyPair, signing: KeyPair, system: KeyPair },
-    /// The server is run by others, who trust this signing key and gave a credential for the system account.
-    Others { signing: KeyPair, system: Login },
+    Own(Box<Own>),
+    /// The server is run by others, who gave a credential for the system account.
+    Others(Login),
+}
+
+struct Own {
+    identity: KeyPair,
+    system: KeyPair,
 }
 
 /// The hub's NATS keys.
 pub struct Keys {
     directory: PathBuf,
     operator: Operator,
+    /// Signs accounts for the operator.
+    signing: KeyPair,
     hub: KeyPair,
 }
 
@@ -87,13 +94,12 @@ impl Keys {
     pub fn open(directory: &Path) -> Result<Keys, Error> {
         make_directory(&directory.join("accounts"))?;
         let one = |name: &str, kind| keep(&directory.join(name), kind);
-        let operator = Operator::Own {
-            identity: one("operator.nk", KeyPairType::Operator)?,
-            signing: one("operator-signing.nk", KeyPairType::Operator)?,
-            system: one("system.nk", KeyPairType::Account)?,
-        };
+        let identity = one("operator.nk", KeyPairType::Operator)?;
+        let signing = one("operator-signing.nk", KeyPairType::Operator)?;
+        let system = one("system.nk", KeyPairType::Account)?;
         let hub = one("hub.nk", KeyPairType::Account)?;
-        Ok(Keys { directory: directory.to_owned(), operator, hub })
+        let operator = Operator::Own(Box::new(Own { identity, system }));
+        Ok(Keys { directory: directory.to_owned(), operator, signing, hub })
     }
 
     /// Opens the keys of a hub on an outside server: a file with an operator signing key's seed (`SO...`), and
@@ -111,7 +117,7 @@ impl Keys {
         let seed = between(&text, "USER NKEY SEED").ok_or_else(missing)?;
         let system = Login::new(&jwt, &seed).map_err(Error::Login)?;
         let hub = keep(&directory.join("hub.nk"), KeyPairType::Account)?;
-        Ok(Keys { directory: directory.to_owned(), operator: Operator::Others { signing, system }, hub })
+        Ok(Keys { directory: directory.to_owned(), operator: Operator::Others(system), signing, hub })
     }
 
     /// Public key of the hub's account.
@@ -134,8 +140,8 @@ impl Keys {
     /// [`Error::Sign`] and [`Error::Login`].
     pub fn system_login(&self, at: At) -> Result<Login, Error> {
         match &self.operator {
-            Operator::Own { system, .. } => whole_login(system, "taffrail hub (accounts)", at),
-            Operator::Others { system, .. } => Ok(system.clone()),
+            Operator::Own(own) => whole_login(&own.system, "taffrail hub (accounts)", at),
+            Operator::Others(system) => Ok(system.clone()),
         }
     }
 
@@ -170,9 +176,7 @@ impl Keys {
 
     /// The key that signs accounts.
     pub(super) fn operator(&self) -> &KeyPair {
-        match &self.operator {
-            Operator::Own { signing, .. } | Operator::Others { signing, .. } => signing,
-        }
+        &self.signing
     }
 
     /// The key that signs a cluster's agents.
@@ -195,9 +199,10 @@ impl Keys {
     /// The JWTs for the server's configuration. Kept as files and made anew only when they say something else,
     /// so that the configuration stays the same from start to start.
     pub(super) fn preload(&self, at: At) -> Result<Preload, Error> {
-        let Operator::Own { identity, signing, system } = &self.operator else {
+        let Operator::Own(own) = &self.operator else {
             return Err(Error::NotOurServer);
         };
+        let (Own { identity, system }, signing) = (own.as_ref(), &self.signing);
         let (operator_key, system_key, hub_key) =
             (identity.public_key(), system.public_key(), self.hub.public_key());
         let body = jwt::operator(&signing.public_key(), &system_key);

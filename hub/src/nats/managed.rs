@@ -28,7 +28,7 @@ const RESTART_PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause before a restart.
 const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
 /// A server that ran this long has earned the shortest pause again.
-const STEADY: Duration = Duration::from_secs(60);
+const STEADY: Duration = Duration::from_mins(1);
 
 /// Certificate files of the server, PEM. It reads them again at [`Managed::reload`].
 #[derive(Clone, Debug)]

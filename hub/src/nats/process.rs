@@ -55,10 +55,10 @@ impl Process {
 
     /// Returns once the process has ended.
     pub(super) async fn ended(&mut self) {
-        if let Some(child) = &mut self.child {
-            if child.wait().await.is_ok() {
-                return;
-            }
+        if let Some(child) = &mut self.child
+            && child.wait().await.is_ok()
+        {
+            return;
         }
         while !self.has_ended() {
             sleep(LOOK).await;
@@ -122,7 +122,7 @@ async fn arguments(pid: u32) -> Option<String> {
 
 /// Whether the process exists and is more than an entry that waits for its parent.
 fn is_alive(pid: u32) -> bool {
-    if !known(pid).is_some_and(|pid| test_kill_process(pid).is_ok()) {
+    if known(pid).is_none_or(|pid| test_kill_process(pid).is_err()) {
         return false;
     }
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();

@@ -2,8 +2,11 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use bytes::Bytes;
+use nkeys::KeyPair;
+use taffrail_agent::bus::Bus as _;
 use taffrail_hub::bus::Bus as _;
-use taffrail_hub::nats::{Error, Keys, Managed};
+use taffrail_hub::nats::{Error, Keys, Managed, jwt};
 
 use crate::ground::{Ground, kill, now, settings};
 
@@ -88,4 +91,41 @@ fn a_server_left_with_other_settings_is_replaced() {
         ground.server = Some(server);
         ground.hub().await.ensure().await.unwrap();
     });
+}
+
+/// The credentials file of a user of the system account, as an operator of NATS hands it over.
+fn system_credentials(ground: &Ground) -> String {
+    let seed = std::fs::read_to_string(ground.directory.path().join("keys/system.nk")).unwrap();
+    let account = KeyPair::from_seed(seed.trim()).unwrap();
+    let user = KeyPair::new_user();
+    let about = jwt::About { subject: &user.public_key(), name: "sys", at: now(), expires: None };
+    let jwt = jwt::encode(&account, about, jwt::whole_user()).unwrap();
+    let seed = user.seed().unwrap();
+    format!(
+        "-----BEGIN NATS USER JWT-----\n{jwt}\n------END NATS USER JWT------\n\n\
+         *** keep safe ***\n\n-----BEGIN USER NKEY SEED-----\n{seed}\n------END USER NKEY SEED------\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hub_uses_a_server_of_others_that_trusts_its_signing_key() {
+    let mut ground = Ground::start().await;
+    let home = ground.directory.path().to_owned();
+    std::fs::write(home.join("system.creds"), system_credentials(&ground)).unwrap();
+    let own = home.join("own");
+    let signing = home.join("keys/operator-signing.nk");
+    ground.keys = Keys::bootstrap(&own, &signing, &home.join("system.creds")).unwrap().into();
+    let cluster = ground.cluster("one");
+    let accounts = ground.accounts().await;
+    accounts.push_hub(now()).await.unwrap();
+    accounts.push(&cluster, now()).await.unwrap();
+    let hub = ground.hub().await;
+    hub.ensure().await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"index"), Some(0)).await.unwrap();
+    assert_eq!(ground.agent(&cluster.account).await.index().await.unwrap().unwrap(), "index");
+
+    let started = Managed::start(settings(home.join("other"), 0), &ground.keys, now()).await;
+    assert!(matches!(started, Err(Error::NotOurServer)));
+    let broken = Keys::bootstrap(&own, &signing, &signing).unwrap_err();
+    assert!(matches!(broken, Error::NoCredential { .. }), "{broken}");
 }

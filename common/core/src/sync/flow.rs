@@ -24,6 +24,9 @@ const RETRY_MAX: Span = Span::secs(180);
 /// Pause between looks at an object whose deletion waits for finalizers.
 const DELETING_EVERY: Span = Span::secs(2);
 
+/// An object that was applied is looked at after this time, once its controller had a moment.
+const FIRST_LOOK: Span = Span(50);
+
 impl Instance {
     /// Begins, or begins again, with the entry in force.
     pub fn begin(&mut self, at: At) {
@@ -124,6 +127,7 @@ impl Instance {
             };
             self.items.entry(key.clone()).or_insert(fresh);
         }
+        self.members_changed = true;
         self.stages = plan::stages(self.objects.keys());
         self.stages.reverse();
         self.dirty = true;
@@ -259,6 +263,9 @@ impl Instance {
                     self.dirty = true;
                 }
                 self.live.insert(key.clone(), applied.fingerprint);
+                if applied.judgement.counted {
+                    self.inspect_at.insert(key.clone(), at.plus(FIRST_LOOK));
+                }
                 self.judged(key, applied.judgement, at);
                 self.after_apply(key, &applied.taken, at);
             }
@@ -386,6 +393,7 @@ impl Instance {
     pub(super) fn removed(&mut self, key: &Key) {
         if self.items.remove(key).is_some() {
             self.deleted.push(key.clone());
+            self.members_changed = true;
             self.dirty = true;
         }
         self.leaving.retain(|left| left != key);

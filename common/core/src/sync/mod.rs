@@ -19,4 +19,4 @@ pub mod status;
 mod tests;
 
 pub use ports::{Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem};
-pub use state::{Instance, Item, Limits, Step};
+pub use state::{Instance, Item, Limits, Step, Taken};

@@ -88,6 +88,19 @@ pub struct Drift {
     pub asked: bool,
 }
 
+/// What a step left in an instance for its node.
+#[derive(Clone, Debug, Default)]
+pub struct Taken {
+    /// Facts with their time.
+    pub facts: Vec<(AgentFact, At)>,
+    /// Orders to the shell.
+    pub effects: Vec<Effect>,
+    /// The durable part changed.
+    pub dirty: bool,
+    /// Keys entered or left the inventory.
+    pub members_changed: bool,
+}
+
 /// One app on this cluster.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -126,6 +139,7 @@ pub struct Instance {
     pub(super) state_after: Option<At>,
     pub(super) flaps: u32,
     pub(super) dirty: bool,
+    pub(super) members_changed: bool,
     pub(super) facts: Vec<(AgentFact, At)>,
     pub(super) effects: Vec<Effect>,
 }
@@ -170,6 +184,7 @@ impl Instance {
             state_after: None,
             flaps: 0,
             dirty: true,
+            members_changed: true,
             facts: Vec::new(),
             effects: Vec::new(),
         }
@@ -185,10 +200,14 @@ impl Instance {
         self.health.get(key)
     }
 
-    /// Takes what was stated, what is asked for, and whether the durable part changed.
-    pub fn take(&mut self) -> (Vec<(AgentFact, At)>, Vec<Effect>, bool) {
-        let dirty = core::mem::take(&mut self.dirty);
-        (core::mem::take(&mut self.facts), core::mem::take(&mut self.effects), dirty)
+    /// Takes what was stated, what is asked for, and what changed.
+    pub fn take(&mut self) -> Taken {
+        Taken {
+            facts: core::mem::take(&mut self.facts),
+            effects: core::mem::take(&mut self.effects),
+            dirty: core::mem::take(&mut self.dirty),
+            members_changed: core::mem::take(&mut self.members_changed),
+        }
     }
 
     /// When it must be woken.

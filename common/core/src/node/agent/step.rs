@@ -7,7 +7,7 @@ use crate::event::agent::{AgentFact, Refusal};
 use crate::event::{Actor, AgentEvent, Context};
 use crate::id::AppId;
 use crate::object::Key;
-use crate::sync::{Instance, Limits, Object, Step};
+use crate::sync::{Instance, Limits, Object, Step, Taken};
 use crate::time::At;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -24,6 +24,7 @@ pub struct Agent {
     watched: BTreeSet<(String, String, String)>,
     refused: Option<(desired::Mark, Refusal)>,
     poisoned: bool,
+    rewatch: bool,
     out: Outputs,
 }
 
@@ -39,6 +40,7 @@ impl Agent {
             watched: BTreeSet::new(),
             refused: None,
             poisoned: false,
+            rewatch: false,
             out: Outputs::default(),
         }
     }
@@ -182,6 +184,7 @@ impl Agent {
         for app in absent {
             self.instances.remove(&app);
             self.owners.retain(|_, owner| *owner != app);
+            self.rewatch = true;
         }
         for (app, entry) in &index.entries {
             match self.instances.get_mut(app) {
@@ -205,12 +208,15 @@ impl Agent {
     /// Gathers what an instance stated and asks for, and keeps the map of owners right.
     fn collect(&mut self, app: &AppId) {
         let Some(instance) = self.instances.get_mut(app) else { return };
-        let (facts, effects, dirty) = instance.take();
+        let Taken { facts, effects, dirty, members_changed } = instance.take();
         let entry = instance.entry.clone();
         let gone = instance.step() == Step::Gone;
         if dirty {
-            self.own(app);
             self.out.dirty.insert(app.clone());
+        }
+        if members_changed {
+            self.own(app);
+            self.rewatch = true;
         }
         for (fact, at) in facts {
             self.state(Some(app), Some(&entry), fact, at);
@@ -223,6 +229,7 @@ impl Agent {
             self.owners.retain(|_, owner| owner != app);
             self.out.dirty.remove(app);
             self.out.gone.push(app.clone());
+            self.rewatch = true;
         }
     }
 
@@ -247,7 +254,7 @@ impl Agent {
     }
 
     fn watch(&mut self) {
-        if self.out.dirty.is_empty() && self.out.gone.is_empty() && !self.out.took_index {
+        if !core::mem::take(&mut self.rewatch) {
             return;
         }
         let kinds = self.instances.values().flat_map(|instance| {

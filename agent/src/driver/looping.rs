@@ -1,0 +1,232 @@
+//! Drain, step, journal, perform.
+
+use super::number::Numbering;
+use crate::journal::{self, Journal, Mark, Snapshot, Write};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use taffrail_core::event::AgentEvent;
+use taffrail_core::event::agent::Refusal;
+use taffrail_core::id::{AccountKey, AppId, ClusterName};
+use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
+use taffrail_core::time::At;
+use taffrail_proto::index::Verified;
+use taffrail_proto::journal as encoding;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Inputs that wait for the driver; whoever posts more waits.
+const QUEUE: usize = 1_024;
+
+/// Most inputs of one journal transaction.
+const INPUTS_MAX: usize = 256;
+
+/// Carries acts out. It must not block.
+pub trait Performer: Send {
+    /// Begins an act.
+    fn perform(&mut self, act: Act);
+
+    /// An index was taken: its keys open its bundles.
+    fn took(&mut self, verified: &Verified);
+}
+
+/// What the driver shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// Number of the newest event in the outbox.
+    pub last_seq: u64,
+    /// Mark of the index in force.
+    pub held: taffrail_core::desired::Mark,
+}
+
+/// What is posted to the driver.
+#[derive(Debug)]
+enum Message {
+    Input(Box<Input>),
+    Index(Box<Verified>),
+}
+
+/// The way to the driver.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Message>);
+
+impl Handle {
+    /// Posts an input. After the driver's end nobody needs it.
+    pub async fn input(&self, input: Input) {
+        drop(self.0.send(Message::Input(Box::new(input))).await);
+    }
+
+    /// Posts an index that was verified.
+    pub async fn index(&self, verified: Verified) {
+        drop(self.0.send(Message::Index(Box::new(verified))).await);
+    }
+
+    /// Posts an index that is not to be taken.
+    pub async fn bad_index(&self, mark: taffrail_core::desired::Mark, reason: Refusal) {
+        self.input(Input::BadIndex { mark, reason }).await;
+    }
+}
+
+/// What a driver needs to know of whom it works for.
+pub struct Driving {
+    /// The agent over what the journal holds.
+    pub agent: Agent,
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// What the journal held at the start.
+    pub snapshot: Snapshot,
+    /// The cluster's identity.
+    pub account: AccountKey,
+    /// The cluster's name.
+    pub cluster: ClusterName,
+}
+
+/// The agent's loop.
+pub struct Driver {
+    agent: Agent,
+    journal: Arc<dyn Journal>,
+    numbering: Numbering,
+    bundles: BTreeSet<taffrail_core::digest::Digest>,
+    messages: mpsc::Receiver<Message>,
+    shown: watch::Sender<Shown>,
+    last: At,
+}
+
+/// What one drain leads to.
+#[derive(Default)]
+struct Round {
+    facts: Vec<AgentEvent>,
+    dirty: BTreeSet<AppId>,
+    gone: Vec<AppId>,
+    writes: Vec<Write>,
+    acts: Vec<Act>,
+}
+
+impl Driver {
+    /// A driver, the way to it, and what it shows.
+    pub fn new(driving: Driving) -> (Driver, Handle, watch::Receiver<Shown>) {
+        let (sender, messages) = mpsc::channel(QUEUE);
+        let Driving { agent, journal, snapshot, account, cluster } = driving;
+        let first = Shown { last_seq: snapshot.next_seq.saturating_sub(1), held: agent.held().mark };
+        let (shown, seen) = watch::channel(first);
+        let numbering = Numbering {
+            account,
+            cluster,
+            incarnation: snapshot.incarnation,
+            next_seq: snapshot.next_seq,
+            last_hash: snapshot.last_hash,
+        };
+        let bundles = snapshot.bundles.keys().copied().collect();
+        (Driver { agent, journal, numbering, bundles, messages, shown, last: At(0) }, Handle(sender), seen)
+    }
+
+    /// Runs until `stop`.
+    ///
+    /// # Errors
+    /// The journal's error, after which the process must end.
+    pub async fn run(
+        mut self,
+        performer: &mut dyn Performer,
+        stop: CancellationToken,
+    ) -> Result<(), journal::Error> {
+        loop {
+            let wake = self.agent.next_wake();
+            let pause = Duration::from_millis(wake.map_or(0, |wake| wake.since(self.now()).0));
+            let mut round = Round::default();
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Ok(()),
+                message = self.messages.recv() => {
+                    let Some(message) = message else { return Ok(()) };
+                    self.take(message, performer, &mut round);
+                    for _ in 1..INPUTS_MAX {
+                        let Ok(message) = self.messages.try_recv() else { break };
+                        self.take(message, performer, &mut round);
+                    }
+                }
+                () = tokio::time::sleep(pause), if wake.is_some() => {
+                    let at = self.now();
+                    let out = self.agent.step(Input::Wake, at);
+                    round.add(out);
+                }
+            }
+            self.finish(round, performer).await?;
+        }
+    }
+
+    /// Wall time; never goes back within a run.
+    fn now(&mut self) -> At {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+        self.last = self.last.max(At(u64::try_from(wall).unwrap_or(u64::MAX)));
+        self.last
+    }
+
+    fn take(&mut self, message: Message, performer: &mut dyn Performer, round: &mut Round) {
+        let at = self.now();
+        match message {
+            Message::Input(input) => round.add(self.agent.step(*input, at)),
+            Message::Index(verified) => {
+                let Verified { index, digest, .. } = &*verified;
+                let out = self.agent.step(Input::Index { index: index.clone(), digest: *digest }, at);
+                if out.took_index {
+                    performer.took(&verified);
+                    let mark = Mark { epoch: index.mark.epoch, generation: index.mark.generation };
+                    round.writes.push(Write::PutIndex { bytes: verified.signed.into() });
+                    round.writes.push(Write::PutMark(mark));
+                }
+                round.add(out);
+            }
+        }
+    }
+
+    /// One transaction for everything, then the effects.
+    async fn finish(&mut self, round: Round, performer: &mut dyn Performer) -> Result<(), journal::Error> {
+        let Round { facts, dirty, gone, mut writes, acts } = round;
+        for app in &dirty {
+            if let Some(instance) = self.agent.instance(app) {
+                let bytes = encoding::encode(instance).into();
+                writes.push(Write::PutInstance { app: app.to_string(), bytes });
+            }
+        }
+        writes.extend(gone.iter().map(|app| Write::RemoveInstance { app: app.to_string() }));
+        writes.extend(self.numbering.number(facts));
+        if writes.iter().any(|write| matches!(write, Write::PutIndex { .. })) {
+            writes.extend(self.unneeded());
+        }
+        if !writes.is_empty() {
+            self.journal.commit(writes).await?;
+        }
+        let shown = Shown { last_seq: self.numbering.next_seq - 1, held: self.agent.held().mark };
+        self.shown.send_if_modified(|known| {
+            let differs = *known != shown;
+            *known = shown;
+            differs
+        });
+        acts.into_iter().for_each(|act| performer.perform(act));
+        Ok(())
+    }
+
+    /// Bundles that neither the index nor what is applied names.
+    fn unneeded(&mut self) -> Vec<Write> {
+        let mut needed = BTreeSet::new();
+        for (_, instance) in self.agent.instances() {
+            needed.insert(instance.entry.digest);
+            needed.extend(instance.applied.map(|(_, digest)| digest));
+        }
+        let held: BTreeSet<_> = std::mem::replace(&mut self.bundles, needed.clone());
+        held.difference(&needed).map(|digest| Write::RemoveBundle { digest: *digest }).collect()
+    }
+}
+
+impl Round {
+    fn add(&mut self, out: Outputs) {
+        let Outputs { facts, dirty, gone, acts, .. } = out;
+        self.facts.extend(facts);
+        self.dirty.extend(dirty);
+        for app in gone {
+            self.dirty.remove(&app);
+            self.gone.push(app);
+        }
+        self.acts.extend(acts);
+    }
+}

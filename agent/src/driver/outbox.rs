@@ -1,0 +1,144 @@
+//! Events on their way to the hub: in order, again and again, until the receipt.
+
+use super::looping::Shown;
+use crate::bus::Bus;
+use crate::identity::{Keys, Member};
+use crate::journal::{self, Journal, Write};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use taffrail_core::time::At;
+use taffrail_proto::report::{Answer, BYTES_MAX, EVENTS_MAX, Outgoing, encode_request, open_answer};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+
+/// Pause after a request that was not answered; doubles up to [`PAUSE_MAX`].
+const PAUSE_MIN: Duration = Duration::from_millis(250);
+
+/// Longest pause between requests that are not answered: after a long cut the outbox moves within so much.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// How far the outbox has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sent {
+    /// The last event for which a receipt is held.
+    pub receipted: u64,
+    /// Whether the last request was answered.
+    pub connected: bool,
+}
+
+/// Sends the outbox and, when there is nothing to send, signs of life.
+pub struct Outbox {
+    /// The journal.
+    pub journal: Arc<dyn Journal>,
+    /// The bus.
+    pub bus: Arc<dyn Bus>,
+    /// The agent's keys.
+    pub keys: Arc<Keys>,
+    /// The credentials.
+    pub member: watch::Receiver<Arc<Member>>,
+    /// Incarnation of the journal.
+    pub incarnation: u64,
+    /// Pause between signs of life.
+    pub heartbeat: Duration,
+    /// What the driver shows.
+    pub shown: watch::Receiver<Shown>,
+    /// Told when the hub says that a newer index is out.
+    pub behind: Arc<Notify>,
+    /// Shows how far it has come.
+    pub sent: watch::Sender<Sent>,
+}
+
+impl Outbox {
+    /// Sends until `stop`; then once more what is left, if the hub answers.
+    ///
+    /// # Errors
+    /// The journal's error, after which the process must end.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), journal::Error> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            let answered = self.round().await?;
+            self.sent.send_if_modified(|sent| {
+                let differs = sent.connected != answered;
+                sent.connected = answered;
+                differs
+            });
+            let more = self.shown.borrow().last_seq > self.sent.borrow().receipted;
+            if answered && more {
+                pause = PAUSE_MIN;
+                if stop.is_cancelled() {
+                    continue;
+                }
+                tokio::task::yield_now().await;
+                continue;
+            }
+            if stop.is_cancelled() {
+                return Ok(());
+            }
+            let wait = if answered { self.heartbeat } else { pause };
+            pause = if answered { PAUSE_MIN } else { (pause * 2).min(PAUSE_MAX) };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                changed = self.shown.changed(), if answered => if changed.is_err() { return Ok(()) },
+                () = stop.cancelled() => {}
+            }
+        }
+    }
+
+    /// One request and its answer; whether there was one.
+    async fn round(&mut self) -> Result<bool, journal::Error> {
+        let from = self.sent.borrow().receipted + 1;
+        let held = self.shown.borrow_and_update().held;
+        let rows = self.journal.outbox_from(from, EVENTS_MAX as u32, BYTES_MAX as u64)?;
+        let member = self.member.borrow().clone();
+        let outgoing = Outgoing {
+            account: member.account.clone(),
+            incarnation: self.incarnation,
+            at: wall(),
+            held,
+            events: rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect(),
+        };
+        let body = encode_request(&outgoing, &self.keys.event);
+        let answer = match self.bus.send(body.into(), None).await {
+            Ok(bytes) => open_answer(&bytes, &member.account, &member.hub_key),
+            Err(error) => {
+                tracing::debug!(error = %taffrail_runtime::telemetry::chain(&error), "hub did not answer");
+                return Ok(false);
+            }
+        };
+        match answer {
+            Ok((Answer::Receipt { incarnation, seq, .. }, mark)) => {
+                if incarnation == self.incarnation && seq >= from {
+                    let last = rows.last().map_or(0, |row| row.seq);
+                    self.receipt(seq.min(last)).await?;
+                }
+                if mark > held {
+                    self.behind.notify_one();
+                }
+                Ok(true)
+            }
+            Ok((Answer::Gap { incarnation, expected }, _)) => {
+                tracing::error!(incarnation, expected, from, "hub misses events that were receipted");
+                Ok(false)
+            }
+            Ok((Answer::Refused(reason), _)) => {
+                tracing::error!(error = reason, "hub refused the events");
+                Ok(false)
+            }
+            Err(error) => {
+                tracing::error!(error = %taffrail_runtime::telemetry::chain(&error), "answer of the hub not usable");
+                Ok(false)
+            }
+        }
+    }
+
+    async fn receipt(&mut self, seq: u64) -> Result<(), journal::Error> {
+        self.journal.commit(vec![Write::Receipt { seq }]).await?;
+        self.sent.send_modify(|sent| sent.receipted = sent.receipted.max(seq));
+        Ok(())
+    }
+}
+
+fn wall() -> At {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+    At(u64::try_from(wall).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,1 @@
+//! Journal before effects, numbers without gaps.

@@ -1,0 +1,77 @@
+//! Requests of agents: verified off the driver's thread, answered after the fsync.
+
+use super::Vault;
+use crate::bus::{Bus, Request};
+use crate::driver::Handle;
+use futures::StreamExt as _;
+use std::sync::Arc;
+use taffrail_core::id::AccountKey;
+use taffrail_core::node::hub::Reply;
+use taffrail_proto::report::{self, encode_gap, encode_receipt, encode_refusal, open_request};
+use taffrail_proto::sign::PublicKey;
+use tokio_util::sync::CancellationToken;
+
+/// Requests in work at once: enough to fill a batch of the log while the one before is being fsynced.
+const AT_ONCE: usize = 256;
+
+/// Takes requests until `stop`.
+///
+/// # Errors
+/// When requests cannot be listened for.
+pub async fn ingest(
+    bus: Arc<dyn Bus>,
+    handle: Handle,
+    vault: Arc<Vault>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let requests = bus.requests().await?;
+    requests
+        .take_until(stop.cancelled_owned())
+        .for_each_concurrent(AT_ONCE, |request| answer(request, handle.clone(), vault.clone()))
+        .await;
+    Ok(())
+}
+
+async fn answer(request: Request, handle: Handle, vault: Arc<Vault>) {
+    match reply(&request, &handle, &vault).await {
+        Ok(bytes) => {
+            if let Err(error) = request.reply(bytes.into()).await {
+                tracing::debug!(error = %error, "reply not sent; the agent will ask again");
+            }
+        }
+        Err(error) => tracing::debug!(error = format!("{error:#}"), "request not answered"),
+    }
+}
+
+async fn reply(request: &Request, handle: &Handle, vault: &Vault) -> anyhow::Result<Vec<u8>> {
+    let account = request.account.clone();
+    let Some((key, epoch)) = key_of(handle, &account).await? else {
+        return Ok(encode_refusal("the account is not of this fleet"));
+    };
+    let answered = match open_request(&request.body, &account, &key) {
+        Ok(incoming) => handle.events(account.clone(), incoming).await?,
+        Err(error) => {
+            let (incarnation, seq) = report::claims(&request.body);
+            handle
+                .forged(account.clone(), format!("{:#}", anyhow::Error::from(error)), incarnation, seq)
+                .await?
+        }
+    };
+    Ok(match answered.reply {
+        Reply::Receipt { chain, mark } => {
+            encode_receipt(&account, chain, epoch, answered.index, mark, &vault.signer)
+        }
+        Reply::Gap { chain } => encode_gap(chain),
+        Reply::Refused { reason } => encode_refusal(&reason),
+        other => anyhow::bail!("a batch was answered with {other:?}"),
+    })
+}
+
+async fn key_of(handle: &Handle, account: &AccountKey) -> anyhow::Result<Option<(PublicKey, u64)>> {
+    let of = account.clone();
+    let found = handle.look(move |hub, _| {
+        let key = hub.state().clusters.by_account(&of).map(|(_, _, enrolment)| enrolment.event_key);
+        key.map(|key| (key, hub.state().planner.epoch))
+    });
+    Ok(found.await?.map(|(key, epoch)| (PublicKey(key), epoch)))
+}

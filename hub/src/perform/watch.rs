@@ -1,0 +1,148 @@
+//! Looking at repositories: every interval, and at once when somebody hints.
+
+use super::Mirrors;
+use crate::driver::Handle;
+use crate::git::Mirror;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use taffrail_core::id::CommitId;
+use taffrail_core::node::hub::Input;
+use taffrail_core::source::{Sighting, Track};
+use taffrail_core::time::At;
+use taffrail_runtime::telemetry::TraceParent;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
+
+/// Repositories looked at together.
+const LOOKS_AT_ONCE: usize = 8;
+
+/// How the last look at a repository went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GitStatus {
+    /// When it last answered.
+    pub ok_at: Option<At>,
+    /// What went wrong since, if anything.
+    pub error: Option<String>,
+}
+
+/// The watcher and what it knows.
+pub struct Watch {
+    handle: Handle,
+    mirrors: Arc<Mirrors>,
+    tracks: watch::Receiver<BTreeSet<Track>>,
+    hints: Notify,
+    status: Mutex<BTreeMap<String, GitStatus>>,
+}
+
+impl Watch {
+    /// A watcher of what `tracks` says.
+    pub fn new(handle: Handle, mirrors: Arc<Mirrors>, tracks: watch::Receiver<BTreeSet<Track>>) -> Watch {
+        Watch { handle, mirrors, tracks, hints: Notify::new(), status: Mutex::default() }
+    }
+
+    /// Look now: a webhook came, or a person asks.
+    pub fn hint(&self) {
+        self.hints.notify_one();
+    }
+
+    /// How the last look at a repository went.
+    pub fn status(&self, url: &str) -> GitStatus {
+        let status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.get(url).cloned().unwrap_or_default()
+    }
+
+    /// Looks until `stop`.
+    pub async fn run(self: Arc<Self>, poll: Duration, stop: CancellationToken) {
+        let mut tracks = self.tracks.clone();
+        let at_once = Arc::new(Semaphore::new(LOOKS_AT_ONCE));
+        loop {
+            let wanted = tracks.borrow_and_update().clone();
+            let mut by_url: BTreeMap<String, Vec<Track>> = BTreeMap::new();
+            for track in wanted {
+                by_url.entry(track.url.clone()).or_default().push(track);
+            }
+            let mut looks = JoinSet::new();
+            for (url, tracks) in by_url {
+                let (watch, at_once) = (self.clone(), at_once.clone());
+                looks.spawn(async move {
+                    let Ok(_permit) = at_once.acquire_owned().await else { return };
+                    watch.look(url, tracks).await;
+                });
+            }
+            tokio::select! {
+                _ = looks.join_all() => {}
+                () = stop.cancelled() => return,
+            }
+            tokio::select! {
+                () = tokio::time::sleep(poll) => {}
+                () = self.hints.notified() => {}
+                changed = tracks.changed() => if changed.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+        }
+    }
+
+    async fn look(&self, url: String, tracks: Vec<Track>) {
+        let mut failed = None;
+        for track in tracks {
+            let span = tracing::info_span!("look", repo = %track.url, revision = %track.revision);
+            if let Err(error) = self.track(track).instrument(span).await {
+                failed = Some(format!("{error:#}"));
+            }
+        }
+        if let Some(error) = &failed {
+            tracing::warn!(repo = %url, error, "look at repository failed, will retry");
+        }
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = status.entry(url).or_default();
+        if failed.is_none() {
+            known.ok_at = Some(crate::driver::wall());
+        }
+        known.error = failed;
+    }
+
+    async fn track(&self, track: Track) -> anyhow::Result<()> {
+        let mirror = self.mirrors.get(&track.url)?;
+        let Some(found) = mirror.look(&track.revision).await? else {
+            anyhow::bail!("revision {} is not in the repository; everything stays as it is", track.revision);
+        };
+        let of = track.clone();
+        let known = self.handle.look(move |hub, _| {
+            let state = hub.state().sources.tracks.get(&of);
+            let head = state.and_then(|state| state.head.as_ref()).map(|head| head.commit.clone());
+            (head, state.and_then(|state| state.parked.clone()))
+        });
+        let (head, parked) = known.await?;
+        if (head.as_ref() == Some(&found) && parked.is_none()) || parked.as_ref() == Some(&found) {
+            return Ok(());
+        }
+        let sighting = sighting(&*mirror, track, head).await?;
+        self.handle.post().input(Input::Sighted(sighting)).await?;
+        Ok(())
+    }
+}
+
+async fn sighting(mirror: &dyn Mirror, track: Track, head: Option<CommitId>) -> anyhow::Result<Sighting> {
+    let commit = mirror.fetch(&track.revision).await?;
+    let meta = mirror.meta(&commit).await?;
+    let descends = match &head {
+        None => true,
+        Some(head) => mirror.is_ancestor(head, &commit).await.unwrap_or_else(|error| {
+            // A mirror that was lost no longer has the old head; then nothing can be said, and a person is asked.
+            tracing::warn!(error = %error, "accepted head is not in the mirror");
+            false
+        }),
+    };
+    Ok(Sighting {
+        track,
+        commit,
+        descends,
+        author: format!("{} <{}>", meta.author_name, meta.author_email),
+        subject: meta.subject,
+        committed_at: meta.committed_at,
+        trace: TraceParent::current().map(|trace| trace.to_string()),
+    })
+}
