@@ -6,6 +6,7 @@ pub mod driver;
 pub mod identity;
 pub mod journal;
 pub mod kube;
-pub mod metrics;
+pub mod mark;
 pub mod perform;
+pub mod probes;
 pub mod run;

@@ -1,1 +1,429 @@
-//! Wiring of the agent.
+//! Wiring: the cluster, the identity, the journal, the driver and its tasks; shutdown in order.
+
+use crate::bus::{self, Bus};
+use crate::config::{Config, StoreKind};
+use crate::driver::{Driver, Driving, Handle, Outbox, Performer as _, Sent};
+use crate::identity::{
+    Directory, Identity, Keys, Member, Obtain, Renewer, Secret, Store as IdentityStore, obtain,
+};
+use crate::journal::{Journal, Opened, Redb, Snapshot};
+use crate::kube::home::{self, Home};
+use crate::kube::inventory::Inventories;
+use crate::kube::lease::{self, Election, Role};
+use crate::kube::secret::Store;
+use crate::kube::{Access, Api, Change, Clients, Watches};
+use crate::perform::{Perform, Tools, fingerprint};
+use crate::{mark, probes};
+use anyhow::Context as _;
+use futures::StreamExt as _;
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use taffrail_core::desired::Mark;
+use taffrail_core::event::agent::{Journal as JournalState, Refusal};
+use taffrail_core::id::AppId;
+use taffrail_core::node::agent::{Agent, Held, Input};
+use taffrail_core::sync::Limits;
+use taffrail_core::time::{At, Span};
+use taffrail_proto::index::{self, open_index, verify_index};
+use taffrail_proto::join::Token;
+use taffrail_proto::journal as encoding;
+use taffrail_runtime::backoff::Backoff;
+use taffrail_runtime::nats::{Login, Tls};
+use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
+use taffrail_runtime::{secret, shutdown, telemetry, tls};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// The version of this program.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Prints text to standard output.
+#[expect(clippy::print_stdout, reason = "the one place where the agent's program talks to a terminal")]
+pub fn say(text: &str) -> ExitCode {
+    print!("{text}");
+    ExitCode::SUCCESS
+}
+
+/// Prints what is wrong to standard error.
+pub fn complain(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::FAILURE
+}
+
+/// Runs the agent until a signal.
+pub fn blocking(config: Config) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("start the async runtime: {error}")),
+    };
+    match runtime.block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => complain(&format!("taffrail-agent: {error:#}")),
+    }
+}
+
+/// Runs the agent until a signal or until a task ends early.
+///
+/// # Errors
+/// What kept it from starting, or the task that ended early.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    tls::install_crypto();
+    let telemetry = telemetry::install(&telemetry::Settings {
+        service: "taffrail-agent",
+        version: VERSION,
+        format: config.log_format,
+        filter: config.log_filter.clone(),
+        otlp: config.otlp.clone(),
+    })?;
+    let stop = CancellationToken::new();
+    shutdown::listen(stop.clone(), config.grace).context("listen for signals")?;
+    let outcome = act(&config, stop).await;
+    telemetry.flush().await;
+    outcome
+}
+
+async fn act(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+    secret::make_folder(&config.state_dir)?;
+    let access = Access {
+        kubeconfig: config.kube.config_file.clone(),
+        applier: config.kube.applier.clone(),
+        ..Access::default()
+    };
+    let clients = Clients::new(&access).await?;
+    if config.kube.config_file.is_some() {
+        let home = Home { namespace: config.kube.namespace.clone(), applier: config.kube.applier.clone() };
+        let made = home::prepare(&clients.reader, &home).await?;
+        if !made.is_empty() {
+            tracing::info!(made = made.join(", "), "made what the agent needs; it applies as cluster-admin");
+        }
+    }
+    let mut supervisor = Supervisor::new(stop.clone());
+    if config.kube.lease && !lead(config, &clients, &mut supervisor, &stop).await? {
+        return supervisor.run().await.map_err(Into::into);
+    }
+    let (kubernetes, uid) = home::cluster(&clients.reader).await;
+    let Some(identity) = identity(config, &clients, &kubernetes, uid, &stop).await? else {
+        return supervisor.run().await.map_err(Into::into);
+    };
+    wire(config, clients, identity, kubernetes, &mut supervisor).await?;
+    supervisor.run().await.map_err(Into::into)
+}
+
+/// Waits until this agent holds the lease; `false` if it is to stop before. Losing it later ends the process.
+async fn lead(
+    config: &Config,
+    clients: &Clients,
+    supervisor: &mut Supervisor,
+    stop: &CancellationToken,
+) -> anyhow::Result<bool> {
+    let name = config.kube.identity.clone().unwrap_or_else(|| format!("process-{}", std::process::id()));
+    let settings = lease::Settings::new(&config.kube.namespace, "taffrail-agent", &name);
+    let (election, mut role) = Election::new(&clients.reader, settings);
+    supervisor.spawn("lease", Kind::Service, Stage::Output, move |stop| async move {
+        election.run(stop).await;
+        Ok(())
+    });
+    tracing::info!(identity = name, "waiting for the lease");
+    let leads = |role: &Role| matches!(role, Role::Leading { .. });
+    tokio::select! {
+        found = role.wait_for(leads) => drop(found.context("wait for the lease")?),
+        () = stop.cancelled() => return Ok(false),
+    }
+    supervisor.spawn("leading", Kind::Service, Stage::Work, move |stop| async move {
+        tokio::select! {
+            lost = role.wait_for(|role| !matches!(role, Role::Leading { .. })) => {
+                drop(lost);
+                anyhow::bail!("another agent of this cluster holds the lease now")
+            }
+            () = stop.cancelled() => Ok(()),
+        }
+    });
+    Ok(true)
+}
+
+async fn identity(
+    config: &Config,
+    clients: &Clients,
+    kubernetes: &str,
+    cluster_uid: String,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Identity>> {
+    let store: Arc<dyn IdentityStore> = match config.identity {
+        StoreKind::Secret => Arc::new(Secret::new(Store::new(&clients.reader, &config.kube.namespace))),
+        StoreKind::Directory => Arc::new(Directory::new(&config.state_dir)),
+    };
+    let read = |path: &Option<std::path::PathBuf>| path.as_deref().map(secret::read).transpose();
+    let ca_pem = read(&config.hub_ca_file)?.flatten().unwrap_or_default();
+    let token = read(&config.token_file)?.flatten().and_then(|text| Token::parse(text.trim()));
+    let settings = Obtain {
+        hub_url: config.hub_url.clone(),
+        ca_pem,
+        token,
+        agent_version: VERSION.to_owned(),
+        kubernetes_version: kubernetes.to_owned(),
+        cluster_uid,
+        backoff: Backoff::NETWORK,
+        clock: Arc::new(wall),
+    };
+    match obtain(settings, store, stop).await {
+        Ok(identity) => Ok(Some(identity)),
+        Err(crate::identity::Error::Stopped) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The journal, what it held, and its state.
+struct Opening {
+    journal: Arc<dyn Journal>,
+    snapshot: Snapshot,
+    state: JournalState,
+    floor: Mark,
+}
+
+async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result<Opening> {
+    let mirrored = mark::read(store).await.context("read the mirrored mark")?;
+    let next = mirrored.incarnation.max(member.incarnation) + 1;
+    let path = config.journal.clone();
+    let (journal, opened) = tokio::task::spawn_blocking(move || Redb::open(&path, next)).await??;
+    let state = match opened {
+        Opened::Found => JournalState::Found,
+        Opened::New if next == 1 => JournalState::New,
+        Opened::New => JournalState::Lost,
+        Opened::Lost { reason } => {
+            tracing::error!(error = reason, "journal is damaged and kept aside; a new incarnation begins");
+            JournalState::Lost
+        }
+    };
+    let journal: Arc<dyn Journal> = Arc::new(journal);
+    let reading = journal.clone();
+    let snapshot = tokio::task::spawn_blocking(move || reading.load()).await??;
+    Ok(Opening { journal, snapshot, state, floor: mirrored.held })
+}
+
+/// The index that the journal holds, verified again, and the keys of its bundles.
+fn held(snapshot: &Snapshot, floor: Mark, member: &Member) -> (Held, Option<index::Verified>) {
+    let verified = snapshot.index.as_ref().and_then(|bytes| {
+        verify_index(bytes.to_vec(), &member.hub_key, &member.account)
+            .inspect_err(|error| {
+                tracing::error!(error = telemetry::chain(error), "index of the journal not usable")
+            })
+            .ok()
+    });
+    let held = match &verified {
+        Some(found) => {
+            Held { index: Some(found.index.clone()), mark: found.index.mark, digest: Some(found.digest) }
+        }
+        None => Held { index: None, mark: floor, digest: None },
+    };
+    (held, verified)
+}
+
+async fn wire(
+    config: &Config,
+    clients: Clients,
+    identity: Identity,
+    kubernetes: String,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<()> {
+    let member = identity.member.borrow().clone();
+    let keys = identity.keys.clone();
+    let members = identity.member.subscribe();
+    let store = Store::new(&clients.reader, &config.kube.namespace);
+    let Opening { journal, snapshot, state, floor } = open(config, &store, &member).await?;
+    let (held, verified) = held(&snapshot, floor, &member);
+    let incarnation = snapshot.incarnation;
+    let sent = watch::Sender::new(Sent { receipted: snapshot.receipted, connected: false });
+    let timeout = u64::try_from(config.health_timeout.as_millis()).unwrap_or(u64::MAX);
+    let limits = Limits { health_timeout: Span(timeout), ..Limits::default() };
+    let agent = Agent::new(held, stored(&snapshot)?, limits);
+
+    let seed = keys.user.seed().context("read the NATS key")?;
+    let bus: Arc<dyn Bus> = Arc::new(
+        bus::Nats::connect(bus::Settings {
+            urls: member.nats_urls.clone(),
+            account: member.account.clone(),
+            login: Login::new(&member.nats_jwt, &seed)?,
+            ca_pem: Some(member.ca_pem.clone()),
+            tls: Tls::Required,
+        })
+        .await?,
+    );
+    let api = Api::new(clients.clone());
+    let (watches, watcher, changes) = Watches::new(&clients, api.discovery());
+    let tools = Arc::new(Tools {
+        api,
+        inventories: Inventories::new(&clients.reader, &config.kube.namespace),
+        watches,
+        journal: journal.clone(),
+        bus: bus.clone(),
+        home: config.kube.namespace.clone(),
+        keys: Mutex::default(),
+    });
+    let driving = Driving {
+        agent,
+        journal: journal.clone(),
+        snapshot,
+        account: member.account.clone(),
+        cluster: member.cluster.clone(),
+    };
+    let (driver, handle, shown) = Driver::new(driving);
+    let mut perform = Perform::new(tools, handle.clone(), TaskTracker::new());
+    verified.iter().for_each(|verified| perform.took(verified));
+
+    let behind = Arc::new(Notify::new());
+    let outbox = Outbox {
+        journal,
+        bus: bus.clone(),
+        keys: keys.clone(),
+        member: members.clone(),
+        incarnation,
+        heartbeat: config.heartbeat,
+        shown: shown.clone(),
+        behind: behind.clone(),
+        sent: sent.clone(),
+    };
+    supervisor.spawn("driver", Kind::Service, Stage::Work, move |stop| async move {
+        driver.run(&mut perform, stop).await.map_err(Into::into)
+    });
+    supervisor.spawn("outbox", Kind::Service, Stage::Output, move |stop| async move {
+        outbox.run(stop).await.map_err(Into::into)
+    });
+    let starting = handle.clone();
+    supervisor.spawn("start", Kind::Job, Stage::Work, move |_| async move {
+        starting.input(Input::Started { version: VERSION.to_owned(), kubernetes, journal: state }).await;
+        Ok(())
+    });
+    supervisor.spawn("watches", Kind::Service, Stage::Intake, move |stop| async move {
+        watcher.run(stop).await;
+        Ok(())
+    });
+    observe(supervisor, changes, handle.clone());
+    follow(supervisor, bus.clone(), behind, handle, keys.clone(), members.clone());
+    renew(supervisor, identity, bus, keys, members);
+    let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe() });
+    supervisor.spawn("mark", Kind::Service, Stage::Work, move |stop| async move {
+        mark::mirror(store, incarnation, mirroring, stop).await;
+        Ok(())
+    });
+    let address = config.probes;
+    supervisor.spawn("probes", Kind::Service, Stage::Output, move |stop| async move {
+        probes::serve(address, looked, stop).await.with_context(|| format!("listen at {address} for probes"))
+    });
+    Ok(())
+}
+
+fn stored(snapshot: &Snapshot) -> anyhow::Result<BTreeMap<AppId, taffrail_core::node::agent::Stored>> {
+    let read = |(app, bytes): (&String, &bytes::Bytes)| {
+        let stored =
+            encoding::decode(bytes).with_context(|| format!("read instance {app} of the journal"))?;
+        Ok((AppId::parse(app)?, stored))
+    };
+    snapshot.instances.iter().map(read).collect()
+}
+
+/// Changes of live objects on their way to the driver.
+fn observe(supervisor: &mut Supervisor, mut changes: tokio::sync::mpsc::Receiver<Change>, handle: Handle) {
+    supervisor.spawn("changes", Kind::Service, Stage::Intake, move |stop| async move {
+        loop {
+            let change = tokio::select! {
+                change = changes.recv() => change,
+                () = stop.cancelled() => return Ok(()),
+            };
+            match change {
+                Some(Change::Seen { key, print }) => {
+                    handle.input(Input::Seen { key, fingerprint: fingerprint(&print) }).await;
+                }
+                Some(Change::Gone { key }) => handle.input(Input::Gone { key }).await,
+                Some(Change::Listed { gvk }) => tracing::debug!(kind = %gvk, "watch is complete"),
+                Some(Change::Failing { gvk, error }) => {
+                    tracing::warn!(kind = %gvk, error = %error, "watch failed, will retry");
+                }
+                None => return Ok(()),
+            }
+        }
+    });
+}
+
+/// Indexes on their way to the driver: those that come, and the last one whenever the hub says that we are behind.
+fn follow(
+    supervisor: &mut Supervisor,
+    bus: Arc<dyn Bus>,
+    behind: Arc<Notify>,
+    handle: Handle,
+    keys: Arc<Keys>,
+    members: watch::Receiver<Arc<Member>>,
+) {
+    supervisor.spawn("indexes", Kind::Service, Stage::Intake, move |stop| async move {
+        let mut indexes = bus.indexes();
+        loop {
+            let sealed = tokio::select! {
+                sealed = indexes.next() => sealed,
+                () = behind.notified() => match bus.index().await {
+                    Ok(Some(sealed)) => Some(sealed),
+                    Ok(None) => continue,
+                    Err(error) => {
+                        tracing::debug!(error = telemetry::chain(&error), "newer index not read yet");
+                        continue;
+                    }
+                },
+                () = stop.cancelled() => return Ok(()),
+            };
+            let Some(sealed) = sealed else { return Ok(()) };
+            let member = members.borrow().clone();
+            match open_index(&sealed, &keys.boxed, &member.hub_key, &member.account) {
+                Ok(verified) => handle.index(verified).await,
+                Err(error) => {
+                    tracing::error!(error = telemetry::chain(&error), "index not taken");
+                    let (mark, reason) = claimed(&error);
+                    handle.bad_index(mark, reason).await;
+                }
+            }
+        }
+    });
+}
+
+fn claimed(error: &index::Error) -> (Mark, Refusal) {
+    match error {
+        index::Error::OtherCluster { mark, .. } => (*mark, Refusal::OtherCluster),
+        index::Error::Signature { mark, .. } => (*mark, Refusal::BadSignature),
+        index::Error::Seal(_) | index::Error::Malformed(_) => (Mark::default(), Refusal::BadSignature),
+    }
+}
+
+/// Renews credentials and hands new ones to the connection.
+fn renew(
+    supervisor: &mut Supervisor,
+    identity: Identity,
+    bus: Arc<dyn Bus>,
+    keys: Arc<Keys>,
+    mut members: watch::Receiver<Arc<Member>>,
+) {
+    let renewer = Renewer::new(identity);
+    supervisor.spawn("renewal", Kind::Service, Stage::Work, move |stop| async move {
+        let handing = async {
+            while members.changed().await.is_ok() {
+                let jwt = members.borrow_and_update().nats_jwt.clone();
+                let renewed = match keys.user.seed() {
+                    Ok(seed) => bus.renew(&jwt, &seed).await.map_err(anyhow::Error::from),
+                    Err(error) => Err(error.into()),
+                };
+                if let Err(error) = renewed {
+                    tracing::error!(error = format!("{error:#}"), "new credentials not in use");
+                }
+            }
+        };
+        tokio::select! {
+            () = renewer.run(stop) => {}
+            () = handing => {}
+        }
+        Ok(())
+    });
+}
+
+fn wall() -> At {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_millis();
+    At(u64::try_from(wall).unwrap_or(u64::MAX))
+}

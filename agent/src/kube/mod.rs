@@ -12,6 +12,7 @@ mod api;
 pub mod client;
 pub mod discovery;
 mod error;
+pub mod home;
 pub mod inventory;
 pub mod labels;
 pub mod lease;
