@@ -179,7 +179,9 @@ impl Error {
                 "taffrail ctx list, or run this where the hub has written its administrator's context"
                     .to_owned()
             }
-            Error::ContextFile { path, .. } => format!("ls -l {}", path.display()),
+            Error::ContextFile { path, .. } | Error::Secret { path, .. } => {
+                format!("ls -l {}", path.display())
+            }
             Error::ContextSyntax { .. } => "taffrail help ctx".to_owned(),
             Error::OpenMode { path, .. } => format!("chmod 600 {}", path.display()),
             Error::UnknownContext { .. } => "taffrail ctx list".to_owned(),
@@ -194,7 +196,6 @@ impl Error {
                 None if status.code() == Code::Unavailable => "taffrail check".to_owned(),
                 None => String::new(),
             },
-            Error::Secret { path, .. } => format!("ls -l {}", path.display()),
             Error::NotConfirmed { .. } => "type the name when asked, or add --yes".to_owned(),
             Error::Usage { next, .. } | Error::Timeout { next, .. } | Error::Parked { next, .. } => {
                 next.clone()

@@ -24,7 +24,7 @@ use crate::output::Out;
 pub fn main() -> ExitCode {
     let environment = Environment::read();
     let mut out = Out::new(&environment);
-    let exit = match run(std::env::args_os().collect(), environment, &mut out) {
+    let exit = match run(std::env::args_os().collect(), &environment, &mut out) {
         Ok(exit) => exit,
         Err(Error::Output { source }) if source.kind() == std::io::ErrorKind::BrokenPipe => Exit::Ok,
         Err(error) => out.error(&error),
@@ -32,7 +32,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(exit.code())
 }
 
-fn run(line: Vec<OsString>, environment: Environment, out: &mut Out) -> Result<Exit, Error> {
+fn run(line: Vec<OsString>, environment: &Environment, out: &mut Out) -> Result<Exit, Error> {
     let args = match args::parse(line, environment.options.as_deref())? {
         Parsed::Run(args) => args,
         Parsed::Answered(answer) => return out.clap(&answer),
@@ -43,5 +43,5 @@ fn run(line: Vec<OsString>, environment: Environment, out: &mut Out) -> Result<E
         .enable_all()
         .build()
         .map_err(|source| Error::Runtime { source })?;
-    runtime.block_on(cmd::run(*args, &environment, out))
+    runtime.block_on(cmd::run(*args, environment, out))
 }

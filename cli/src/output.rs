@@ -1,6 +1,7 @@
 //! The only place that writes to the terminal: tables, JSON, YAML, names, notes and errors.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use serde::Serialize;
@@ -52,8 +53,8 @@ pub struct Watched {
 
 /// Standard output and standard error.
 pub struct Out {
-    out: Box<dyn Write>,
-    err: Box<dyn Write>,
+    answers: Box<dyn Write>,
+    remarks: Box<dyn Write>,
     colour: bool,
     err_colour: bool,
 }
@@ -91,8 +92,8 @@ impl Out {
         Out {
             colour: io::stdout().is_terminal() && !environment.no_color,
             err_colour: io::stderr().is_terminal() && !environment.no_color,
-            out: Box::new(io::stdout()),
-            err: Box::new(io::stderr()),
+            answers: Box::new(io::stdout()),
+            remarks: Box::new(io::stderr()),
         }
     }
 
@@ -188,7 +189,7 @@ impl Out {
     /// # Errors
     /// Nothing can be written.
     pub fn line(&mut self, text: &str) -> Result<(), Error> {
-        writeln!(self.out, "{}", clean(text)).map_err(|source| Error::Output { source })
+        writeln!(self.answers, "{}", clean(text)).map_err(|source| Error::Output { source })
     }
 
     /// A line whose parts have colours.
@@ -199,7 +200,7 @@ impl Out {
         let colour = self.colour;
         let parts: Vec<String> =
             cells.iter().map(|cell| paint(&clean(&cell.text), cell.tone, colour)).collect();
-        writeln!(self.out, "{}", parts.join("  ").trim_end()).map_err(|source| Error::Output { source })
+        writeln!(self.answers, "{}", parts.join("  ").trim_end()).map_err(|source| Error::Output { source })
     }
 
     /// Text exactly as it is, such as a manifest.
@@ -207,7 +208,7 @@ impl Out {
     /// # Errors
     /// Nothing can be written.
     pub fn raw(&mut self, text: &str) -> Result<(), Error> {
-        self.out.write_all(text.as_bytes()).map_err(|source| Error::Output { source })
+        self.answers.write_all(text.as_bytes()).map_err(|source| Error::Output { source })
     }
 
     /// A value as JSON of many lines.
@@ -244,7 +245,7 @@ impl Out {
     /// # Errors
     /// Nothing can be written.
     pub fn note(&mut self, text: &str) -> Result<(), Error> {
-        writeln!(self.err, "{}", clean(text)).map_err(|source| Error::Output { source })
+        writeln!(self.remarks, "{}", clean(text)).map_err(|source| Error::Output { source })
     }
 
     /// An error with its code, cause and next command, on standard error; says how the process ends.
@@ -253,11 +254,11 @@ impl Out {
         let mut text = format!("{head} {}\n", clean(&error.to_string()));
         for (label, value) in [("cause", error.cause()), ("next", error.next())] {
             if let Some(value) = value {
-                text.push_str(&format!("{:>6} {}\n", format!("{label}:"), clean(&value)));
+                let _ = writeln!(text, "{label:>5}: {}", clean(&value)); // writing to a string cannot fail
             }
         }
         let _ = self.flush();
-        let _ = self.err.write_all(text.as_bytes()); // nobody is left to be told
+        let _ = self.remarks.write_all(text.as_bytes()); // nobody is left to be told
         error.exit()
     }
 
@@ -278,7 +279,9 @@ impl Out {
         };
         let head = paint("error[CLI-006]:", Tone::Bad, self.err_colour);
         let rest = rest.replace("For more information, try '--help'.", "next: the same with --help");
-        self.err.write_all(format!("{head} {rest}").as_bytes()).map_err(|source| Error::Output { source })?;
+        self.remarks
+            .write_all(format!("{head} {rest}").as_bytes())
+            .map_err(|source| Error::Output { source })?;
         Ok(Exit::Usage)
     }
 
@@ -291,9 +294,9 @@ impl Out {
         if !io::stdin().is_terminal() {
             return Err(refused());
         }
-        write!(self.err, "This removes {what}. Type {name} to go on: ")
+        write!(self.remarks, "This removes {what}. Type {name} to go on: ")
             .map_err(|source| Error::Output { source })?;
-        self.err.flush().map_err(|source| Error::Output { source })?;
+        self.remarks.flush().map_err(|source| Error::Output { source })?;
         let mut typed = String::new();
         let mut input = io::Read::take(io::stdin().lock(), ANSWER_BYTES_MAX);
         input.read_line(&mut typed).map_err(|_| refused())?;
@@ -305,7 +308,7 @@ impl Out {
     /// # Errors
     /// Nothing can be written.
     pub fn flush(&mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|source| Error::Output { source })
+        self.answers.flush().map_err(|source| Error::Output { source })
     }
 
     fn table<R: Row>(
@@ -355,7 +358,7 @@ impl Out {
                 text.push_str(&paint(&shown, cell.tone, self.colour));
                 text.push_str(&" ".repeat(gap));
             }
-            writeln!(self.out, "{}", text.trim_end()).map_err(|source| Error::Output { source })?;
+            writeln!(self.answers, "{}", text.trim_end()).map_err(|source| Error::Output { source })?;
         }
         Ok(())
     }

@@ -74,8 +74,12 @@ mod tests {
     #[test]
     fn the_descriptor_set_names_the_service() {
         let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
-        let names: Vec<&str> =
-            set.file.iter().flat_map(|file| &file.service).map(|service| service.name()).collect();
+        let names: Vec<&str> = set
+            .file
+            .iter()
+            .flat_map(|file| &file.service)
+            .map(prost_types::ServiceDescriptorProto::name)
+            .collect();
         assert!(names.contains(&"Fleet"), "{names:?}");
     }
 }

@@ -39,7 +39,7 @@ pub struct JoinArgs {
     /// Image of the agent, instead of the hub's own choice
     #[arg(long, value_name = "IMAGE", default_value = "", hide_default_value = true)]
     image: String,
-    /// A DaemonSet, of which one pod acts, instead of a Deployment
+    /// A `DaemonSet`, of which one pod acts, instead of a Deployment
     #[arg(long)]
     daemonset: bool,
     /// What the agent may apply: `cluster-admin`, or `namespaces=a,b`

@@ -100,7 +100,7 @@ pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     }
     let mut shown = Lines { shown: args.shown, widths: Vec::new(), begun: false };
-    shown.print(events, session.out)?;
+    shown.print(&events, session.out)?;
     follow(&mut client, filter, view.state_index.max(args.after), &mut shown, session.out).await
 }
 
@@ -162,7 +162,8 @@ async fn follow(
                             let fresh = batch.events.into_iter().filter(|event| event.index > after_index);
                             let fresh: Vec<EventRow> = fresh.collect();
                             let last = fresh.last().map_or(0, |event| event.index);
-                            shown.print(fresh.into_iter().map(Event::from).collect(), out)?;
+                            let fresh: Vec<Event> = fresh.into_iter().map(Event::from).collect();
+                            shown.print(&fresh, out)?;
                             after_index = after_index.max(last).max(batch.reached_index);
                         }
                         Ok(None) => break None,
@@ -196,12 +197,12 @@ struct Lines {
 }
 
 impl Lines {
-    fn print(&mut self, events: Vec<Event>, out: &mut Out) -> Result<(), Error> {
+    fn print(&mut self, events: &[Event], out: &mut Out) -> Result<(), Error> {
         let wide = self.shown.format == Format::Wide;
         match self.shown.format {
             Format::Json => events.iter().try_for_each(|event| out.compact(event))?,
             Format::Yaml => {
-                events.iter().try_for_each(|event| out.line("---").and_then(|()| out.yaml(event)))?
+                events.iter().try_for_each(|event| out.line("---").and_then(|()| out.yaml(event)))?;
             }
             Format::Name => events.iter().try_for_each(|event| out.line(&event.name()))?,
             Format::Table | Format::Wide | Format::Tree => {

@@ -7,7 +7,7 @@ use crate::output::Out;
 use crate::row::app::{App, Instance, Object};
 use crate::row::{Cell, Tone};
 
-/// Deepest level of owners that is drawn: Deployment, ReplicaSet, Pod, and one to spare.
+/// Deepest level of owners that is drawn: `Deployment`, `ReplicaSet`, `Pod`, and one to spare.
 const DEPTH_MAX: usize = 4;
 
 /// Prints the tree of `app`.
@@ -38,24 +38,24 @@ fn print_instance(instance: &Instance, last: bool, out: &mut Out) -> Result<(), 
         heard(instance.heard_ago_ms),
         Cell { text: instance.message(), tone: Tone::Plain },
     ])?;
-    let mut owned: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
+    let mut below: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
     let known: Vec<String> = instance.objects.iter().map(Object::path).collect();
     for object in &instance.objects {
         // An object whose owner is not shown stands at the top, so that none is lost.
         let owner = if known.contains(&object.owner) { object.owner.as_str() } else { "" };
-        owned.entry(owner).or_default().push(object);
+        below.entry(owner).or_default().push(object);
     }
-    print_objects("", &owned, trunk(last), 0, out)
+    print_objects("", &below, trunk(last), 0, out)
 }
 
 fn print_objects(
     owner: &str,
-    owned: &BTreeMap<&str, Vec<&Object>>,
+    below: &BTreeMap<&str, Vec<&Object>>,
     indent: &str,
     depth: usize,
     out: &mut Out,
 ) -> Result<(), Error> {
-    let objects = owned.get(owner).map(Vec::as_slice).unwrap_or_default();
+    let objects = below.get(owner).map(Vec::as_slice).unwrap_or_default();
     for (at, object) in objects.iter().enumerate() {
         let last = at + 1 == objects.len();
         let mut cells = vec![
@@ -72,8 +72,10 @@ fn print_objects(
         cells.retain(|cell| !cell.text.is_empty());
         out.painted(&cells)?;
         let path = object.path();
-        if depth < DEPTH_MAX && path != owner {
-            print_objects(&path, owned, &format!("{indent}{}", trunk(last)), depth + 1, out)?;
+        if depth == DEPTH_MAX && below.contains_key(path.as_str()) {
+            out.line(&format!("{indent}{}└─ ...", trunk(last)))?;
+        } else if path != owner {
+            print_objects(&path, below, &format!("{indent}{}", trunk(last)), depth + 1, out)?;
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ impl Fake {
         Fake { recovered: watch::Sender::new(false), tail: watch::Sender::new(42), told: Mutex::default() }
     }
 
-    fn admit<T: std::fmt::Debug>(&self, request: &Request<T>) -> Result<(), Status> {
+    fn admit<T: std::fmt::Debug>(request: &Request<T>) -> Result<(), Status> {
         let given = request.metadata().get("authorization").and_then(|value| value.to_str().ok());
         if given == Some(&format!("Bearer {TOKEN}")) {
             return Ok(());
@@ -50,7 +50,7 @@ impl Fake {
     }
 
     fn tell<T: std::fmt::Debug>(&self, request: &Request<T>) -> Result<Option<Done>, Status> {
-        self.admit(request)?;
+        Fake::admit(request)?;
         self.told.lock().unwrap().push(format!("{:?}", request.get_ref()));
         Ok(Some(Done {
             event_index: 43,
@@ -60,8 +60,8 @@ impl Fake {
         }))
     }
 
-    fn view(&self) -> Option<View> {
-        Some(View { state_index: *self.tail.borrow(), as_of_ms: NOW_MS - 2_000, now_ms: NOW_MS })
+    fn view(&self) -> View {
+        View { state_index: *self.tail.borrow(), as_of_ms: NOW_MS - 2_000, now_ms: NOW_MS }
     }
 
     fn payments(&self, objects: bool) -> AppRow {
@@ -136,7 +136,7 @@ impl Fake {
         }
     }
 
-    fn orders(&self) -> AppRow {
+    fn orders() -> AppRow {
         let parked = InstanceRow {
             app: "orders".into(),
             cluster: "eu-1".into(),
@@ -175,7 +175,7 @@ impl Fake {
             index,
             appended_at_ms: NOW_MS - 1_000 * (50 - index.min(50)),
             at_ms: NOW_MS - 1_000 * (50 - index.min(50)),
-            kind: if index % 2 == 0 { "IndexRaised" } else { "CommitSeen" }.into(),
+            kind: if index.is_multiple_of(2) { "IndexRaised" } else { "CommitSeen" }.into(),
             app: "payments-api".into(),
             commit: GOOD.into(),
             actor: "hub".into(),
@@ -203,7 +203,7 @@ impl fleet_server::Fleet for Fake {
     type WatchEventsStream = Pin<Box<dyn Stream<Item = Result<WatchEventsResponse, Status>> + Send>>;
 
     async fn list_clusters(&self, request: Request<ListClustersRequest>) -> Reply<ListClustersResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let row = |name: &str, connection: ConnectionStatus, heard_at_ms: u64| ClusterRow {
             name: name.into(),
             connection: connection as i32,
@@ -234,34 +234,34 @@ impl fleet_server::Fleet for Fake {
         let more = clusters.len() > 2;
         clusters.truncate(2);
         let next_page_token = if more { clusters[1].name.clone() } else { String::new() };
-        Ok(Response::new(ListClustersResponse { view: self.view(), clusters, next_page_token }))
+        Ok(Response::new(ListClustersResponse { view: Some(self.view()), clusters, next_page_token }))
     }
 
     async fn list_apps(&self, request: Request<ListAppsRequest>) -> Reply<ListAppsResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let apps = if request.get_ref().source == "none" {
             vec![]
         } else {
-            vec![self.orders(), self.payments(false)]
+            vec![Fake::orders(), self.payments(false)]
         };
-        Ok(Response::new(ListAppsResponse { view: self.view(), apps, next_page_token: String::new() }))
+        Ok(Response::new(ListAppsResponse { view: Some(self.view()), apps, next_page_token: String::new() }))
     }
 
     async fn get_app(&self, request: Request<GetAppRequest>) -> Reply<GetAppResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let ask = request.into_inner();
         let app = match ask.app.as_str() {
             "payments-api" => self.payments(ask.with_objects),
-            "orders" => self.orders(),
+            "orders" => Fake::orders(),
             // An answer without a view: the command must not show it.
-            "old" => return Ok(Response::new(GetAppResponse { view: None, app: Some(self.orders()) })),
+            "old" => return Ok(Response::new(GetAppResponse { view: None, app: Some(Fake::orders()) })),
             name => return Err(not_found("app", name)),
         };
-        Ok(Response::new(GetAppResponse { view: self.view(), app: Some(app) }))
+        Ok(Response::new(GetAppResponse { view: Some(self.view()), app: Some(app) }))
     }
 
     async fn list_sources(&self, request: Request<ListSourcesRequest>) -> Reply<ListSourcesResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let source = SourceRow {
             name: "fleet".into(),
             url: "https://git.example.com/fleet.git".into(),
@@ -277,14 +277,14 @@ impl fleet_server::Fleet for Fake {
             ..SourceRow::default()
         };
         Ok(Response::new(ListSourcesResponse {
-            view: self.view(),
+            view: Some(self.view()),
             sources: vec![source],
             ..Default::default()
         }))
     }
 
     async fn list_events(&self, request: Request<ListEventsRequest>) -> Reply<ListEventsResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let ask = request.into_inner();
         let mut events = self.events();
         events.retain(|event| ask.before_index == 0 || event.index < ask.before_index);
@@ -294,11 +294,11 @@ impl fleet_server::Fleet for Fake {
         let more = events.len() > keep;
         events.truncate(keep);
         let reached_index = events.last().map_or(0, |event| event.index);
-        Ok(Response::new(ListEventsResponse { view: self.view(), events, more, reached_index }))
+        Ok(Response::new(ListEventsResponse { view: Some(self.view()), events, more, reached_index }))
     }
 
     async fn watch_events(&self, request: Request<WatchEventsRequest>) -> Reply<Self::WatchEventsStream> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let after = request.get_ref().after_index;
         let batches = WatchStream::new(self.tail.subscribe()).map(move |tail| {
             let event = EventRow {
@@ -315,7 +315,7 @@ impl fleet_server::Fleet for Fake {
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Reply<HistoryResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let row = |commit: &str, outcome: &str, clusters_healthy: u32, finished_at_ms: u64| HistoryRow {
             commit: commit.into(),
             subject: "Raise the limit".into(),
@@ -329,11 +329,11 @@ impl fleet_server::Fleet for Fake {
             ..HistoryRow::default()
         };
         let deliveries = vec![row(BAD, "failed", 0, 0), row(GOOD, "delivered", 3, NOW_MS - 60_000)];
-        Ok(Response::new(HistoryResponse { view: self.view(), deliveries, more: true }))
+        Ok(Response::new(HistoryResponse { view: Some(self.view()), deliveries, more: true }))
     }
 
     async fn check(&self, request: Request<CheckRequest>) -> Reply<CheckResponse> {
-        self.admit(&request)?;
+        Fake::admit(&request)?;
         let part = |name: &str, status: PartStatus, message: &str| Part {
             name: name.into(),
             status: status as i32,
@@ -349,7 +349,7 @@ impl fleet_server::Fleet for Fake {
         if !recovered {
             parts.push(nats);
         }
-        Ok(Response::new(CheckResponse { view: self.view(), parts, hub_version: "0.1.0".into() }))
+        Ok(Response::new(CheckResponse { view: Some(self.view()), parts, hub_version: "0.1.0".into() }))
     }
 
     async fn add_source(&self, request: Request<AddSourceRequest>) -> Reply<AddSourceResponse> {

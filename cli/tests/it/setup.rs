@@ -1,5 +1,6 @@
 //! A hub in memory with a context file for it, and the binary.
 
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -91,8 +92,8 @@ pub(crate) fn transcript(words: &[&str], output: &Output) -> String {
         .collect();
     let mut all = format!("$ taffrail {}\n{}", typed.join(" "), text(&output.stdout));
     for line in text(&output.stderr).lines() {
-        all.push_str(&format!("stderr: {line}\n"));
+        let _ = writeln!(all, "stderr: {line}"); // writing to a string cannot fail
     }
-    all.push_str(&format!("exit code {}\n", output.status.code().unwrap_or(-1)));
+    let _ = writeln!(all, "exit code {}", output.status.code().unwrap_or(-1));
     all
 }

@@ -74,8 +74,8 @@ pub enum Error {
 
 impl Error {
     /// A request that is wrong, by the rule that it breaks.
-    pub fn invalid(sentence: impl Into<String>, cause: impl ToString, next: impl Into<String>) -> Error {
-        Error::Invalid { sentence: sentence.into(), cause: cause.to_string(), next: next.into() }
+    pub fn invalid(sentence: impl Into<String>, cause: impl Into<String>, next: impl Into<String>) -> Error {
+        Error::Invalid { sentence: sentence.into(), cause: cause.into(), next: next.into() }
     }
 
     /// The stable code.

@@ -5,8 +5,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
-use taffrail_proto::v1::fleet_server;
-use taffrail_proto::v1::*;
+use taffrail_proto::v1::{
+    AddSourceRequest, AddSourceResponse, AllowSourceRequest, AllowSourceResponse, AppRow, ApproveRequest,
+    ApproveResponse, CheckRequest, CheckResponse, EventFilter, GetAppRequest, GetAppResponse, HistoryRequest,
+    HistoryResponse, InviteClusterRequest, InviteClusterResponse, ListAppsRequest, ListAppsResponse,
+    ListClustersRequest, ListClustersResponse, ListEventsRequest, ListEventsResponse, ListSourcesRequest,
+    ListSourcesResponse, RemoveClusterRequest, RemoveClusterResponse, RemoveSourceRequest,
+    RemoveSourceResponse, RenameClusterRequest, RenameClusterResponse, SyncRequest, SyncResponse,
+    WatchEventsRequest, WatchEventsResponse, fleet_server,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
@@ -273,7 +280,9 @@ fn filter(filter: Option<EventFilter>) -> Result<EventFilter, Error> {
     let mut filter = filter.unwrap_or_default();
     filter.commit.make_ascii_lowercase();
     let hexadecimal = filter.commit.bytes().all(|c| c.is_ascii_hexdigit());
-    if !filter.commit.is_empty() && !(hexadecimal && (COMMIT_CHARS_MIN..=64).contains(&filter.commit.len())) {
+    let long_enough = (COMMIT_CHARS_MIN..=64).contains(&filter.commit.len());
+    let searchable = filter.commit.is_empty() || (hexadecimal && long_enough);
+    if !searchable {
         let sentence = format!("{:?} is not the beginning of a commit id", filter.commit);
         return Err(Error::invalid(sentence, "at least 4 hexadecimal characters", "git log --oneline"));
     }

@@ -62,12 +62,11 @@ pub(super) fn add_source(ask: wire::AddSourceRequest) -> Result<Command, Error> 
                 ));
             }
             let secret = Secret(ask.secret);
-            Some(match no_user {
-                true => Credential::Token(secret),
-                false => Credential::Password {
-                    username: bounded("user name", &ask.username, TEXT_BYTES_MAX)?,
-                    password: secret,
-                },
+            Some(if no_user {
+                Credential::Token(secret)
+            } else {
+                let username = bounded("user name", &ask.username, TEXT_BYTES_MAX)?;
+                Credential::Password { username, password: secret }
             })
         }
     };

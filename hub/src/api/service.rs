@@ -197,7 +197,7 @@ pub struct Invitation {
     pub labels: BTreeMap<String, String>,
     /// Image of the agent; none for the hub's default.
     pub image: Option<String>,
-    /// A DaemonSet instead of a Deployment.
+    /// A `DaemonSet` instead of a `Deployment`.
     pub daemonset: bool,
     /// What the agent may apply.
     pub rights: Rights,

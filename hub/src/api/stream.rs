@@ -13,7 +13,7 @@ use super::service::{Events, Fleet};
 
 /// Most events in one message: a few hundred bytes each, far below a gRPC message.
 const BATCH_EVENTS: usize = 500;
-/// Longest silence of a stream; also what WatchEventsResponse promises.
+/// Longest silence of a stream; also what `WatchEventsResponse` promises.
 const BEAT: Duration = Duration::from_secs(15);
 
 /// Where one follower stands.

@@ -318,16 +318,16 @@ async fn plain_paths_answer_beside_grpc() {
 async fn a_notice_needs_its_signature_and_a_bounded_body() {
     let port = Port::open().await;
     let browser = port.browser();
-    let post = async |body: Vec<u8>, signed: bool| {
+    let send = async |body: Vec<u8>, signed: bool| {
         let mut request = browser.post(port.url("/hooks/git")).body(body);
         if signed {
             request = request.header("x-hub-signature-256", "sha256=00");
         }
         request.send().await.unwrap().status().as_u16()
     };
-    assert_eq!(post(b"{}".to_vec(), true).await, 202);
-    assert_eq!(post(b"{}".to_vec(), false).await, 401);
-    assert_eq!(post(vec![b' '; HOOK_BYTES_MAX + 1], true).await, 413);
+    assert_eq!(send(b"{}".to_vec(), true).await, 202);
+    assert_eq!(send(b"{}".to_vec(), false).await, 401);
+    assert_eq!(send(vec![b' '; HOOK_BYTES_MAX + 1], true).await, 413);
 }
 
 #[tokio::test]
