@@ -8,15 +8,15 @@ use http::{HeaderMap, HeaderValue, Request, StatusCode, header};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde_json::{Value, json};
 
+use super::delete::Deleted;
 use super::discovery;
 use super::faults::Fault;
 use super::read::send;
 use super::request::{Asked, Verb};
 use super::reviews;
 use super::server::Shared;
-use super::status::{Status, success};
+use super::status::{PAGE, Status, success};
 use super::watch::{Watching, watch};
-use super::write::Deleted;
 
 /// Largest body that is read, in bytes. Source: the API server's own limit of 3 MiB.
 const BODY_BYTES_MAX: usize = 3 * 1024 * 1024;
@@ -167,14 +167,18 @@ fn carry_out(shared: &Arc<Shared>, asked: &Asked, body: &Bytes) -> Result<Respon
                     })
                     .map(|(name, _)| name.clone())
                     .collect();
+                let mut items = Vec::new();
                 for (namespace, name) in names {
                     let one = super::state::Target { namespace, name, ..target.clone() };
+                    items.push((*state.find(&one)?).clone());
                     state.delete(&one, &wish)?;
                 }
-                Ok::<_, Status>(())
-            })?;
-            let done = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
-            Ok(send_json(StatusCode::OK, &done))
+                let metadata = json!({"resourceVersion": state.store.revision().to_string()});
+                let (api_version, name) = (kind.api_version(), format!("{}List", kind.kind));
+                let list =
+                    json!({"apiVersion": api_version, "kind": name, "metadata": metadata, "items": items});
+                Ok(send_json(StatusCode::OK, &list))
+            })
         }
     }
 }
@@ -209,6 +213,11 @@ fn send_json(code: StatusCode, value: &Value) -> Response {
 }
 
 fn refuse(status: &Status) -> Response {
+    if status.reason == PAGE {
+        let mut response = Response::new(Body::from(status.message.clone()));
+        *response.status_mut() = StatusCode::NOT_FOUND;
+        return response;
+    }
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = send_json(code, &status.to_json());
     if let Some(seconds) = status.retry_after {

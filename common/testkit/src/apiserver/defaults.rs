@@ -41,11 +41,12 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         ("", "Service") => with(object, "spec", service),
         ("", "Secret") => secret(object),
         ("", "PersistentVolumeClaim") => {
-            with(object, "spec", |spec| fill(spec, "volumeMode", json!("Filesystem")))
+            with(object, "spec", |spec| fill(spec, "volumeMode", json!("Filesystem")));
         }
         ("", "PersistentVolume") => with(object, "spec", |spec| {
             fill(spec, "volumeMode", json!("Filesystem"));
             fill(spec, "persistentVolumeReclaimPolicy", json!("Retain"));
+            with(spec, "hostPath", |path| fill(path, "type", json!("")));
         }),
         ("apps", name) => with(object, "spec", |spec| workload(name, spec)),
         ("batch", "Job") => with(object, "spec", job),
@@ -53,9 +54,19 @@ pub(crate) fn apply(kind: &Kind, object: &mut Value) {
         ("networking.k8s.io", "NetworkPolicy") => with(object, "spec", network_policy),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object),
         ("autoscaling", _) => with(object, "spec", |spec| fill(spec, "minReplicas", json!(1))),
+        ("scheduling.k8s.io", "PriorityClass") => {
+            fill(object, "preemptionPolicy", json!("PreemptLowerPriority"));
+        }
+        ("storage.k8s.io", "StorageClass") => {
+            fill(object, "reclaimPolicy", json!("Delete"));
+            fill(object, "volumeBindingMode", json!("Immediate"));
+        }
+        ("apiregistration.k8s.io", _) => {
+            with(object, "spec", |spec| with(spec, "service", |service| fill(service, "port", json!(443))));
+        }
         ("apiextensions.k8s.io", _) => with(object, "spec", definition),
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-            with(object, "spec", admission_policy)
+            with(object, "spec", admission_policy);
         }
         _ => {}
     }
@@ -226,8 +237,12 @@ fn pod(spec: &mut Value) {
     let account = spec["serviceAccountName"].clone();
     if account.is_string() {
         fill(spec, "serviceAccount", account);
+    } else if spec["serviceAccount"].is_string() {
+        // The old name of the field speaks where the new one is silent.
+        spec["serviceAccountName"] = spec["serviceAccount"].clone();
     } else if let Some(map) = spec.as_object_mut() {
         map.remove("serviceAccountName");
+        map.remove("serviceAccount");
     }
     for list in ["containers", "initContainers"] {
         each(spec, list, container);

@@ -14,7 +14,7 @@ pub(crate) fn document(kinds: &Kinds, path: &str, aggregated: bool) -> Option<Va
     let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
     match parts.as_slice() {
         ["version"] => Some(version()),
-        ["api"] if aggregated => Some(aggregate(kinds, |group| group.is_empty())),
+        ["api"] if aggregated => Some(aggregate(kinds, str::is_empty)),
         ["apis"] if aggregated => Some(aggregate(kinds, |group| !group.is_empty())),
         ["api"] => Some(json!({
             "kind": "APIVersions",
@@ -67,6 +67,9 @@ fn group(name: &str, versions: &[String]) -> Option<Value> {
     Some(json!({"name": name, "versions": versions, "preferredVersion": versions.first()?}))
 }
 
+/// The same in the order in which custom resources have them.
+const VERBS_OF_CUSTOM: [&str; 8] =
+    ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
 const VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 fn resources(group_version: &str, kinds: &[Arc<Kind>]) -> Value {
@@ -77,7 +80,7 @@ fn resources(group_version: &str, kinds: &[Arc<Kind>]) -> Value {
             "singularName": kind.singular,
             "namespaced": kind.namespaced,
             "kind": kind.kind,
-            "verbs": VERBS,
+            "verbs": if kind.custom { VERBS_OF_CUSTOM } else { VERBS },
         });
         if !kind.short_names.is_empty() {
             entry["shortNames"] = json!(kind.short_names);

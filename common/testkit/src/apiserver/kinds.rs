@@ -1,4 +1,4 @@
-//! The kinds that are served: the built-in ones from a table, others from their CustomResourceDefinition.
+//! The kinds that are served: the built-in ones from a table, others from their `CustomResourceDefinition`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::fields::schema::{Ref, Schema, built_in, named, of_custom};
+use super::status::Status;
 
 /// What the table says of a built-in kind: group, version, kind, plural, short names, and flags:
 /// `n` namespaced, `s` status subresource, `g` generation, `x` scale subresource.
@@ -76,7 +77,7 @@ const ROWS: &[Row] = &[
         "g",
     ),
     ("storage.k8s.io", "v1", "StorageClass", "storageclasses", "sc", ""),
-    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", ""),
+    ("scheduling.k8s.io", "v1", "PriorityClass", "priorityclasses", "pc", "g"),
     ("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "", "n"),
     ("events.k8s.io", "v1", "Event", "events", "ev", "n"),
 ];
@@ -96,6 +97,11 @@ impl Resource {
 
 /// One kind in one version.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    clippy::struct_field_names,
+    reason = "a row of a table, in the words of Kubernetes"
+)]
 pub(crate) struct Kind {
     pub(crate) group: String,
     pub(crate) version: String,
@@ -108,7 +114,7 @@ pub(crate) struct Kind {
     pub(crate) has_status: bool,
     pub(crate) has_generation: bool,
     pub(crate) has_scale: bool,
-    /// Made by a CustomResourceDefinition.
+    /// Made by a `CustomResourceDefinition`.
     pub(crate) custom: bool,
     pub(crate) schema: Arc<Schema>,
     pub(crate) of: Ref,
@@ -162,7 +168,7 @@ impl Kind {
         }
     }
 
-    /// The kinds that a CustomResourceDefinition serves, one per version.
+    /// The kinds that a `CustomResourceDefinition` serves, one per version.
     fn of_definition(definition: &Value) -> Vec<Kind> {
         let spec = &definition["spec"];
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -232,7 +238,7 @@ impl Kinds {
         all
     }
 
-    /// Serves what a CustomResourceDefinition says, instead of what it said before.
+    /// Serves what a `CustomResourceDefinition` says, instead of what it said before.
     pub(crate) fn define(&mut self, definition: &Value) {
         self.forget(definition);
         for kind in Kind::of_definition(definition).into_iter().map(Arc::new) {
@@ -248,6 +254,12 @@ impl Kinds {
         });
     }
 
+    /// The refusal of a path below a group: words for a built-in group, nothing but a code for one that there is not.
+    pub(crate) fn unknown(&self, group: &str) -> Status {
+        let built_in = self.by_path.values().any(|kind| kind.group == group && !kind.custom);
+        if built_in { Status::no_such_path() } else { Status::no_such_page() }
+    }
+
     /// Group to its versions, each once.
     pub(crate) fn groups(&self) -> BTreeMap<String, Vec<String>> {
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -258,7 +270,7 @@ impl Kinds {
             }
         }
         for versions in groups.values_mut() {
-            versions.sort_by(|a, b| maturity(b).cmp(&maturity(a)));
+            versions.sort_by_key(|version| std::cmp::Reverse(maturity(version)));
         }
         groups
     }

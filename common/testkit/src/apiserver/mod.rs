@@ -6,7 +6,7 @@
 //!              └─► discovery, reviews, faults             └─► controllers: owners, namespaces, Deployments, pods
 //! ```
 //!
-//! What it does like the real one is what a GitOps agent lives by: discovery, server-side apply with `managedFields`,
+//! What it does like the real one is what a `GitOps` agent lives by: discovery, server-side apply with `managedFields`,
 //! conflicts, watches with bookmarks, paged lists, metadata-only answers, deletion with owners and finalizers, dry runs,
 //! and the way of a Deployment from its making to its being available. The contract suite in the package of suites on real
 //! parts says the same sentences of this server and of a real control plane.
@@ -17,6 +17,7 @@
 mod answer;
 mod controllers;
 mod defaults;
+mod delete;
 mod discovery;
 mod faults;
 mod fields;

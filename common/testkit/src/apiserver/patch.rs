@@ -23,9 +23,7 @@ pub(crate) fn patch(dialect: Dialect, target: &Target, live: &Value, body: &Valu
     match dialect {
         Dialect::Merge => Ok(merge(live, body)),
         Dialect::Json => json_patch(live, body),
-        Dialect::Strategic if target.kind.custom => Err(Status::new(
-            415,
-            "UnsupportedMediaType",
+        Dialect::Strategic if target.kind.custom => Err(Status::unsupported(
             "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         )),
         Dialect::Strategic => Ok(strategic(&target.kind.schema, &target.kind.of, live, body)),
@@ -54,12 +52,7 @@ fn json_patch(live: &Value, body: &Value) -> Result<Value, Status> {
     let mut out = live.clone();
     for operation in operations {
         let text = |field: &str| operation[field].as_str().unwrap_or_default();
-        let fails = |why: &str| {
-            let message =
-                format!("the server rejected our request due to an error in our request: {why}: {operation}");
-            Status::new(422, "Invalid", message)
-        };
-        let missing = || fails("missing path");
+        let missing = Status::bad_patch;
         let value = operation.get("value").cloned().unwrap_or(Value::Null);
         match text("op") {
             "add" => add(&mut out, text("path"), value).ok_or_else(missing)?,
@@ -76,8 +69,7 @@ fn json_patch(live: &Value, body: &Value) -> Result<Value, Status> {
                 add(&mut out, text("path"), copied).ok_or_else(missing)?;
             }
             "test" if out.pointer(text("path")).unwrap_or(&Value::Null) == &value => {}
-            "test" => return Err(fails("testing value failed")),
-            _ => return Err(fails("unknown operation")),
+            _ => return Err(Status::bad_patch()),
         }
     }
     Ok(out)

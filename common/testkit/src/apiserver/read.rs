@@ -97,14 +97,14 @@ impl Page {
     fn start(target: &Target, listing: &Listing, now: u64) -> Result<Page, Status> {
         if !listing.continues.is_empty() {
             let (revision, after) = read_token(&listing.continues)
-                .ok_or_else(|| Status::bad_request("continue key is not valid: the token cannot be read"))?;
+                .ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"))?;
             return Ok(Page { revision, after: Some(after), continued: true });
         }
         let wanted = match listing.resource_version.as_str() {
             "" => 0,
             text => text.parse().map_err(|_| {
                 Status::bad_request(format!(
-                    "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: invalid syntax"
+                    "invalid resource version: resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
                 ))
             })?,
         };
@@ -112,7 +112,7 @@ impl Page {
             let mut status =
                 Status::new(504, "Timeout", format!("Too large resource version: {wanted}, current: {now}"));
             status.retry_after = Some(1);
-            status.details.insert("kind".to_owned(), json!(target.kind.plural));
+            status.detail("kind", json!(target.kind.plural));
             return Err(status);
         }
         let revision = if listing.exact && wanted > 0 { wanted } else { now };
@@ -166,11 +166,12 @@ pub(crate) fn send(kind: &Kind, object: &Value, form: Form) -> Value {
 fn item(kind: &Kind, object: &Value, form: Form) -> Value {
     let mut object = send(kind, object, form);
     // Lists of built-in kinds leave the type of their items out.
-    if form == Form::Whole && !kind.custom {
-        if let Some(map) = object.as_object_mut() {
-            map.remove("apiVersion");
-            map.remove("kind");
-        }
+    if form == Form::Whole
+        && !kind.custom
+        && let Some(map) = object.as_object_mut()
+    {
+        map.remove("apiVersion");
+        map.remove("kind");
     }
     object
 }

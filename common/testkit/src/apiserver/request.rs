@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, Uri, header};
 use serde_json::Value;
 
+use super::delete::{Deletion, Propagation};
 use super::faults::Seen;
 use super::kinds::Kinds;
 use super::patch::Dialect;
@@ -12,7 +13,6 @@ use super::read::{Form, Listing};
 use super::select::Selector;
 use super::state::{How, Target, now};
 use super::status::{Cause, Status};
-use super::write::{Deletion, Propagation};
 
 /// What a request wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Asked {
     /// # Errors
     /// 400 if a selector cannot be read.
     pub(crate) fn selector(&self) -> Result<Selector, Status> {
-        Selector::parse(self.query.get("labelSelector"), self.query.get("fieldSelector"))
+        Selector::parse(&self.target.kind, self.query.get("labelSelector"), self.query.get("fieldSelector"))
     }
 
     /// # Errors
@@ -206,9 +206,7 @@ impl Asked {
             "Background" => Some(Propagation::Background),
             "Foreground" => Some(Propagation::Foreground),
             "Orphan" => Some(Propagation::Orphan),
-            other => {
-                return Err(Status::bad_request(format!("propagationPolicy: Unsupported value: {other:?}")));
-            }
+            other => return Err(bad_propagation(other)),
         };
         let conditions = &body["preconditions"];
         let condition = |field: &str| conditions[field].as_str().map(str::to_owned);
@@ -222,13 +220,28 @@ impl Asked {
     }
 }
 
+fn bad_propagation(given: &str) -> Status {
+    let why = format!(
+        "Unsupported value: {given:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""
+    );
+    let text = format!("DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: {why}");
+    let mut status = Status::new(422, "Invalid", text);
+    let cause = serde_json::json!([{"reason": "FieldValueNotSupported", "message": why, "field": "propagationPolicy"}]);
+    status.detail("causes", cause);
+    status.detail("group", serde_json::json!("meta.k8s.io"));
+    status.detail("kind", serde_json::json!("DeleteOptions"));
+    status
+}
+
 fn bad_option(field: &str, reason: &'static str, message: &str) -> Status {
     let text = format!("PatchOptions.meta.k8s.io \"\" is invalid: {field}: {message}");
     let mut status = Status::new(422, "Invalid", text);
     let cause = Cause { reason, field: field.to_owned(), message: message.to_owned() };
     let causes =
         serde_json::json!([{"reason": cause.reason, "message": cause.message, "field": cause.field}]);
-    status.details.insert("causes".to_owned(), causes);
+    status.detail("causes", causes);
+    status.detail("group", serde_json::json!("meta.k8s.io"));
+    status.detail("kind", serde_json::json!("PatchOptions"));
     status
 }
 
@@ -238,6 +251,7 @@ fn find_target(kinds: &Kinds, path: &str) -> Result<Target, Status> {
     let (group, version, rest) = match parts.as_slice() {
         ["api", version, rest @ ..] => ("", *version, rest),
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
+        ["apis", group] => return Err(kinds.unknown(group)),
         _ => return Err(Status::no_such_path()),
     };
     let own = matches!(rest, ["namespaces", _] | ["namespaces", _, "status" | "finalize"]);
@@ -251,7 +265,7 @@ fn find_target(kinds: &Kinds, path: &str) -> Result<Target, Status> {
         [plural, name, subresource] => (*plural, *name, *subresource),
         _ => return Err(Status::no_such_path()),
     };
-    let kind = kinds.by_path(group, version, plural).ok_or_else(Status::no_such_path)?;
+    let kind = kinds.by_path(group, version, plural).ok_or_else(|| kinds.unknown(group))?;
     let known = match subresource {
         "" => true,
         "status" => kind.has_status,
@@ -278,7 +292,7 @@ fn find_verb(method: &Method, target: &Target, query: &Query, headers: &HeaderMa
         ("PATCH", true) => find_dialect(headers),
         ("DELETE", true) => Ok(Verb::Delete),
         ("DELETE", false) => Ok(Verb::DeleteCollection),
-        _ => Err(Status::method_not_allowed(method.as_str())),
+        _ => Err(Status::method_not_allowed()),
     }
 }
 
@@ -289,10 +303,6 @@ fn find_dialect(headers: &HeaderMap) -> Result<Verb, Status> {
         "application/json-patch+json" => Ok(Verb::Patch(Dialect::Json)),
         "application/merge-patch+json" => Ok(Verb::Patch(Dialect::Merge)),
         "application/strategic-merge-patch+json" => Ok(Verb::Patch(Dialect::Strategic)),
-        _ => Err(Status::new(
-            415,
-            "UnsupportedMediaType",
-            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml",
-        )),
+        _ => Err(Status::unsupported("415: Unsupported Media Type").bare()),
     }
 }

@@ -1,12 +1,12 @@
 //! The scale subresource of workloads.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::store::meta;
 
 /// The `Scale` that shows a workload.
 pub(crate) fn of(live: &Value) -> Value {
-    let labels = live["spec"]["selector"]["matchLabels"].as_object().map(Map::clone).unwrap_or_default();
+    let labels = live["spec"]["selector"]["matchLabels"].as_object().cloned().unwrap_or_default();
     let pairs: Vec<String> =
         labels.iter().map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
     json!({

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::kinds::Kind;
 use super::status::Status;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -22,9 +23,9 @@ pub(crate) struct Selector {
 impl Selector {
     /// # Errors
     /// 400 if a selector cannot be read.
-    pub(crate) fn parse(labels: &str, fields: &str) -> Result<Selector, Status> {
+    pub(crate) fn parse(kind: &Kind, labels: &str, fields: &str) -> Result<Selector, Status> {
         let labels = split(labels).into_iter().map(|text| parse_rule(&text)).collect::<Result<_, _>>()?;
-        let fields = split(fields)
+        let fields: Vec<(String, String, bool)> = split(fields)
             .into_iter()
             .map(|text| {
                 let equal = |wanted: bool, mark: &str| {
@@ -37,6 +38,9 @@ impl Selector {
                     .ok_or_else(|| Status::bad_request(format!("invalid field selector {text:?}")))
             })
             .collect::<Result<_, _>>()?;
+        if let Some((field, ..)) = fields.iter().find(|(field, ..)| !selectable(kind, field)) {
+            return Err(Status::bad_request(format!("field label not supported: {field}")));
+        }
         Ok(Selector { labels, fields })
     }
 
@@ -66,6 +70,43 @@ impl Selector {
             (found == *wanted) == *equal
         })
     }
+}
+
+/// Whether objects of a kind can be chosen by a field.
+fn selectable(kind: &Kind, field: &str) -> bool {
+    let more: &[&str] = match (kind.group.as_str(), kind.kind.as_str()) {
+        ("", "Pod") => &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+        ("", "Event") => &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("", "Secret") => &["type"],
+        ("", "Namespace") => &["status.phase"],
+        ("", "Node") => &["spec.unschedulable"],
+        ("", "Service") => &["spec.clusterIP", "spec.type"],
+        ("apps", "ReplicaSet") => &["status.replicas"],
+        ("batch", "Job") => &["status.successful"],
+        _ => &[],
+    };
+    matches!(field, "metadata.name" | "metadata.namespace") || more.contains(&field)
 }
 
 /// Splits at commas that do not stand in parentheses.
@@ -104,8 +145,10 @@ fn parse_rule(text: &str) -> Result<Rule, Status> {
     if let Some((key, value)) = text.split_once("==").or_else(|| text.split_once('=')) {
         return Ok(Rule::In(name(key), vec![name(value)]));
     }
-    if text.contains(char::is_whitespace) {
-        return Err(bad());
+    if let Some(second) = text.split_whitespace().nth(1) {
+        let why =
+            format!("unable to parse requirement: found '{second}', expected: in, notin, =, ==, !=, gt, lt");
+        return Err(Status::bad_request(why));
     }
     Ok(text.strip_prefix('!').map_or_else(|| Rule::Exists(name(text)), |key| Rule::Absent(name(key))))
 }

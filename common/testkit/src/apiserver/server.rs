@@ -22,6 +22,8 @@ pub struct Options {
     pub token: String,
     /// From the making of a pod until it runs (or shows why it does not).
     pub pod_delay: Duration,
+    /// Whether owners, namespaces, Deployments and pods are acted on; without, objects stay as they are written.
+    pub controllers: bool,
     /// Between two bookmarks of a watch that asks for them.
     pub bookmark_interval: Duration,
 }
@@ -31,6 +33,7 @@ impl Default for Options {
         Options {
             token: "taffrail-testkit".to_owned(),
             pod_delay: Duration::from_millis(100),
+            controllers: true,
             bookmark_interval: Duration::from_secs(1),
         }
     }
@@ -117,7 +120,9 @@ impl ApiServer {
                 tracing::warn!(%error, "API server ended");
             }
         });
-        tokio::spawn(controllers::run(Arc::clone(&shared)));
+        if shared.options.controllers {
+            tokio::spawn(controllers::run(Arc::clone(&shared)));
+        }
         Ok(ApiServer { shared, url: format!("http://{address}"), _stops: stopping.drop_guard() })
     }
 

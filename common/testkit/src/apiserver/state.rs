@@ -146,7 +146,11 @@ impl State {
         if how.strict && !unknown.is_empty() {
             let fields: Vec<String> =
                 unknown.iter().map(|field| format!("unknown field {field:?}")).collect();
-            return Err(Status::bad_request(format!("strict decoding error: {}", fields.join(", "))));
+            let (kind, version) = (&target.kind.kind, &target.kind.version);
+            return Err(Status::bad_request(format!(
+                "{kind} in version {version:?} cannot be handled as a {kind}: strict decoding error: {}",
+                fields.join(", ")
+            )));
         }
         object["apiVersion"] = json!(target.kind.api_version());
         object["kind"] = json!(target.kind.kind);
@@ -210,9 +214,9 @@ impl State {
         how: &How,
     ) -> Result<Arc<Value>, Status> {
         let kind = Arc::clone(&target.kind);
-        self.check_namespace(target)?;
+        self.check_namespace(target, meta(&object, "name"))?;
         if !meta(&object, "resourceVersion").is_empty() {
-            return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
+            return Err(Status::new(500, "", "resourceVersion should not be set on objects to be created"));
         }
         let (serial, _) = self.draw();
         let uid = self.uid();
@@ -228,7 +232,7 @@ impl State {
         if kind.custom && kind.has_status {
             object.as_object_mut().and_then(|object| object.remove("status"));
         }
-        prepare::created(&kind, &mut object, serial);
+        prepare::created(&kind, &mut object, serial, &how.now);
         validate::created(&kind, &object)?;
         let target = Target { name: meta(&object, "name").to_owned(), ..target.clone() };
         if self.store.at(&target.at()).is_some() {
@@ -242,7 +246,7 @@ impl State {
         Ok(self.follow(&target, stored))
     }
 
-    fn check_namespace(&self, target: &Target) -> Result<(), Status> {
+    fn check_namespace(&self, target: &Target, name: &str) -> Result<(), Status> {
         if !target.kind.namespaced {
             return Ok(());
         }
@@ -251,16 +255,7 @@ impl State {
         if namespace["metadata"]["deletionTimestamp"].is_null() {
             return Ok(());
         }
-        Err(Status::new(
-            403,
-            "Forbidden",
-            format!(
-                "{} {:?} is forbidden: unable to create new content in namespace {} because it is being terminated",
-                target.kind.qualified_plural(),
-                target.name,
-                target.namespace
-            ),
-        ))
+        Err(Status::namespace_ends(&target.kind, name, &target.namespace))
     }
 
     /// Stores a changed object; `managers` say who owns what in it now. Nothing is written where nothing changed.
@@ -285,8 +280,8 @@ impl State {
             return Ok(Arc::new(object));
         }
         if is_released(&object) {
-            let removed = self.remove(target);
-            return Ok(removed.unwrap_or_else(|| Arc::new(object)));
+            self.remove(target);
+            return Ok(Arc::new(object));
         }
         let stored = self.store.put(&target.at(), object);
         Ok(self.follow(target, stored))

@@ -4,13 +4,17 @@ use serde_json::{Map, Value, json};
 
 use super::kinds::Kind;
 
+/// The reason of a refusal that is plain text.
+pub(crate) const PAGE: &str = "page";
+
 /// A refusal: HTTP code, reason, message and details.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Status {
     pub(crate) code: u16,
     pub(crate) reason: &'static str,
     pub(crate) message: String,
-    pub(crate) details: Map<String, Value>,
+    /// `None`: the answer has no details at all.
+    pub(crate) details: Option<Map<String, Value>>,
     /// Seconds for the `Retry-After` header.
     pub(crate) retry_after: Option<u64>,
 }
@@ -45,13 +49,24 @@ impl Cause {
 
 impl Status {
     pub(crate) fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Status {
-        Status { code, reason, message: message.into(), details: Map::new(), retry_after: None }
+        Status { code, reason, message: message.into(), details: None, retry_after: None }
+    }
+
+    /// Sets one detail.
+    pub(crate) fn detail(&mut self, field: &str, value: Value) {
+        self.details.get_or_insert_default().insert(field.to_owned(), value);
+    }
+
+    /// The same with details that say nothing, as refusals from before any object is known have them.
+    pub(crate) fn bare(mut self) -> Status {
+        self.details = Some(Map::new());
+        self
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Status {
         for (field, value) in [("name", name), ("group", group), ("kind", kind)] {
             if !value.is_empty() {
-                self.details.insert(field.to_owned(), json!(value));
+                self.detail(field, json!(value));
             }
         }
         self
@@ -62,7 +77,7 @@ impl Status {
     }
 
     pub(crate) fn no_such_path() -> Status {
-        Status::new(404, "NotFound", "the server could not find the requested resource")
+        Status::new(404, "NotFound", "the server could not find the requested resource").bare()
     }
 
     pub(crate) fn not_found(kind: &Kind, name: &str) -> Status {
@@ -75,6 +90,37 @@ impl Status {
 
     pub(crate) fn namespace_not_found(name: &str) -> Status {
         Status::new(404, "NotFound", format!("namespaces {name:?} not found")).about("", "namespaces", name)
+    }
+
+    pub(crate) fn namespace_ends(kind: &Kind, name: &str, namespace: &str) -> Status {
+        let message = format!(
+            "{} {name:?} is forbidden: unable to create new content in namespace {namespace} because it is being terminated",
+            kind.qualified_plural()
+        );
+        let mut status = Status::new(403, "Forbidden", message).about(&kind.group, &kind.plural, name);
+        let cause = Cause {
+            reason: "NamespaceTerminating",
+            field: "metadata.namespace".to_owned(),
+            message: format!("namespace {namespace} is being terminated"),
+        };
+        status.detail("causes", [cause_json(&cause)].into_iter().collect());
+        status
+    }
+
+    /// A deletion that is bound to what the object is not.
+    pub(crate) fn precondition(kind: &Kind, name: &str, why: &str) -> Status {
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {why}", kind.qualified_kind());
+        Status::new(409, "Conflict", message).about(&kind.group, &kind.kind, name)
+    }
+
+    /// An update of a custom resource that names no version.
+    pub(crate) fn unversioned(kind: &Kind, name: &str) -> Status {
+        let cause = Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
+        let message =
+            format!("{} {name:?} is invalid: {}: {}", kind.qualified_plural(), cause.field, cause.message);
+        let mut status = Status::new(422, "Invalid", message).about(&kind.group, &kind.plural, name);
+        status.detail("causes", [cause_json(&cause)].into_iter().collect());
+        status
     }
 
     pub(crate) fn already_exists(kind: &Kind, name: &str) -> Status {
@@ -93,12 +139,26 @@ impl Status {
         Status::conflict(kind, name, why)
     }
 
-    pub(crate) fn method_not_allowed(what: &str) -> Status {
+    /// A group that is not served at all is not even refused with a `Status`.
+    pub(crate) fn no_such_page() -> Status {
+        Status::new(404, PAGE, "404 page not found\n")
+    }
+
+    pub(crate) fn method_not_allowed() -> Status {
         Status::new(
             405,
             "MethodNotAllowed",
-            format!("the server does not allow this method on the requested resource: {what}"),
+            "the server does not allow this method on the requested resource",
         )
+        .bare()
+    }
+
+    pub(crate) fn unsupported(message: &str) -> Status {
+        Status::new(415, "UnsupportedMediaType", message)
+    }
+
+    pub(crate) fn bad_patch() -> Status {
+        Status::new(422, "Invalid", "the server rejected our request due to an error in our request").bare()
     }
 
     pub(crate) fn expired(message: impl Into<String>) -> Status {
@@ -108,20 +168,22 @@ impl Status {
     pub(crate) fn invalid(kind: &Kind, name: &str, causes: &[Cause]) -> Status {
         let lines: Vec<String> =
             causes.iter().map(|cause| format!("{}: {}", cause.field, cause.message)).collect();
+        let mut lines = lines;
+        lines.dedup();
         let text = match lines.as_slice() {
             [one] => one.clone(),
             many => format!("[{}]", many.join(", ")),
         };
         let message = format!("{} {name:?} is invalid: {text}", kind.qualified_kind());
         let mut status = Status::new(422, "Invalid", message).about(&kind.group, &kind.kind, name);
-        status.details.insert("causes".to_owned(), causes.iter().map(cause_json).collect());
+        status.detail("causes", causes.iter().map(cause_json).collect());
         status
     }
 
     /// A server-side apply that meets fields of others.
     pub(crate) fn apply_conflict(message: String, causes: &[Cause]) -> Status {
         let mut status = Status::new(409, "Conflict", message);
-        status.details.insert("causes".to_owned(), causes.iter().map(cause_json).collect());
+        status.detail("causes", causes.iter().map(cause_json).collect());
         status
     }
 
@@ -139,9 +201,9 @@ impl Status {
         }
         let mut details = self.details.clone();
         if let Some(seconds) = self.retry_after {
-            details.insert("retryAfterSeconds".to_owned(), json!(seconds));
+            details.get_or_insert_default().insert("retryAfterSeconds".to_owned(), json!(seconds));
         }
-        if !details.is_empty() {
+        if let Some(details) = details {
             out["details"] = Value::Object(details);
         }
         out

@@ -209,10 +209,10 @@ impl Store {
         let revision = self.revision;
         let Some(table) = self.tables.get_mut(&at.resource) else { return };
         table.history.push_back((at.name.clone(), Change { revision, before, after }));
-        if table.history.len() > HISTORY_MAX {
-            if let Some((_, forgotten)) = table.history.pop_front() {
-                table.floor = forgotten.revision;
-            }
+        if table.history.len() > HISTORY_MAX
+            && let Some((_, forgotten)) = table.history.pop_front()
+        {
+            table.floor = forgotten.revision;
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::defaults::each;
 use super::kinds::Kind;
 use super::status::{Cause, Status};
 
@@ -80,7 +81,7 @@ fn labels(object: &Value, causes: &mut Vec<Cause>) {
                 && text.ends_with(edge)
                 && text.chars().all(inner));
         if !fits {
-            let why = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character";
+            let why = "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
             causes.push(Cause::invalid("metadata.labels", value, why));
         }
     }
@@ -112,7 +113,9 @@ fn workload(kind: &str, spec: &Value, causes: &mut Vec<Cause>) {
         causes.push(Cause::invalid("spec.selector", &spec["selector"], &why));
     }
     let labels = &spec["template"]["metadata"]["labels"];
-    if wanted.into_iter().flatten().any(|(name, value)| labels.get(name) != Some(value)) {
+    if spec["selector"].is_null()
+        || wanted.into_iter().flatten().any(|(name, value)| labels.get(name) != Some(value))
+    {
         let why = "`selector` does not match template `labels`";
         causes.push(Cause::invalid("spec.template.metadata.labels", labels, why));
     }
@@ -175,6 +178,7 @@ fn immutable(kind: &Kind, live: &Value, object: &Value, causes: &mut Vec<Cause>)
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => fixed("/spec/selector", FIXED),
         ("apps", "StatefulSet") => stateful_set(live, object, causes),
+        ("", "Pod") => pod(live, object, causes),
         ("batch", "Job") => {
             for pointer in ["/spec/selector", "/spec/template", "/spec/completionMode"] {
                 fixed(pointer, FIXED);
@@ -192,7 +196,7 @@ fn immutable(kind: &Kind, live: &Value, object: &Value, causes: &mut Vec<Cause>)
             }
         }
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            fixed("/roleRef", "cannot change roleRef")
+            fixed("/roleRef", "cannot change roleRef");
         }
         ("", "Secret") => {
             fixed("/type", FIXED);
@@ -207,6 +211,39 @@ fn immutable(kind: &Kind, live: &Value, object: &Value, causes: &mut Vec<Cause>)
         }
         _ => {}
     }
+}
+
+fn pod(live: &Value, object: &Value, causes: &mut Vec<Cause>) {
+    let rest = |object: &Value| {
+        let mut spec = object["spec"].clone();
+        for list in ["containers", "initContainers", "ephemeralContainers"] {
+            each(&mut spec, list, |container| container["image"] = Value::Null);
+        }
+        if let Some(spec) = spec.as_object_mut() {
+            spec.retain(|name, _| {
+                !matches!(
+                    name.as_str(),
+                    "activeDeadlineSeconds"
+                        | "tolerations"
+                        | "terminationGracePeriodSeconds"
+                        | "schedulingGates"
+                )
+            });
+        }
+        spec
+    };
+    // A pod that was just placed has its node for the first time.
+    let placed = live["spec"]["nodeName"].is_null();
+    if !placed && rest(live) != rest(object) || placed && rest(&unplaced(live)) != rest(&unplaced(object)) {
+        let why = "pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
+        causes.push(Cause::forbidden("spec", why));
+    }
+}
+
+fn unplaced(object: &Value) -> Value {
+    let mut object = object.clone();
+    object["spec"].as_object_mut().and_then(|spec| spec.remove("nodeName"));
+    object
 }
 
 fn frozen(live: &Value, object: &Value, fields: &[&str], causes: &mut Vec<Cause>) {

@@ -7,7 +7,7 @@ use super::fields::typed::entry_type;
 
 /// The value as the server would write it, and the paths of fields that it does not know.
 pub(crate) fn normalise(schema: &Schema, of: &Ref, value: &Value) -> (Value, Vec<String>) {
-    let mut walk = Walk { schema, nulls: false, unknown: Vec::new() };
+    let mut walk = Walk { schema, unknown: Vec::new() };
     let out = walk.visit(of, value, "");
     (out, walk.unknown)
 }
@@ -17,13 +17,11 @@ pub(crate) fn blank(schema: &Schema, of: &Ref, custom: bool) -> Value {
     if custom {
         return Value::Object(Map::new());
     }
-    Walk { schema, nulls: true, unknown: Vec::new() }.visit(of, &Value::Object(Map::new()), "")
+    normalise(schema, of, &Value::Object(Map::new())).0
 }
 
 struct Walk<'a> {
     schema: &'a Schema,
-    /// Lists that are always written stand as null where they are absent.
-    nulls: bool,
     unknown: Vec<String>,
 }
 
@@ -65,18 +63,23 @@ impl Walk<'_> {
                 Shape::Struct { fields, .. } => fields.get(name).is_some_and(|field| field.drops_empty),
                 _ => false,
             };
+            let bare_list = match shape {
+                Shape::Struct { fields, .. } => {
+                    fields.get(name).is_some_and(|field| field.default == Some(Value::Null))
+                }
+                _ => false,
+            };
             let null = visited.is_null() && matches!(shape, Shape::Struct { .. });
-            if null || (drops && is_empty(&visited)) {
+            if null
+                || (drops && is_empty(&visited))
+                || (bare_list && visited.as_array().is_some_and(Vec::is_empty))
+            {
                 continue;
             }
             out.insert(name.clone(), visited);
         }
         if let Shape::Struct { fields, .. } = shape {
             for (name, field) in fields {
-                let list = || matches!(&*self.schema.resolve(&field.of), Shape::List { .. });
-                if self.nulls && !field.drops_empty && field.default.is_none() && list() {
-                    out.insert(name.clone(), Value::Null);
-                }
                 let Some(default) =
                     field.default.as_ref().filter(|default| !(field.drops_empty && is_empty(default)))
                 else {

@@ -1,13 +1,14 @@
-//! The writing verbs: create, update, patch, server-side apply, delete.
+//! The writing verbs: create, update, patch, server-side apply.
 
 use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::fields::managers::{Caller, Conflict, Managers};
+use super::fields::managers::{Caller, Conflict, Entry, Id, Managers};
+use super::fields::set::{Element, FieldSet};
 use super::fields::typed::check;
 use super::patch::{self, Dialect};
-use super::state::{How, State, Target, is_released};
+use super::state::{How, State, Target};
 use super::status::{Cause, Status};
 use super::store::{meta, uid_of};
 use super::{scale, values};
@@ -15,42 +16,15 @@ use super::{scale, values};
 /// The manager of fields that were there before the first apply.
 const BEFORE_APPLY: &str = "before-first-apply";
 
-/// What becomes of the objects that a deleted one owns.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Propagation {
-    #[default]
-    Background,
-    Foreground,
-    Orphan,
-}
-
-/// The wishes of a deletion.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Deletion {
-    pub(crate) propagation: Option<Propagation>,
-    pub(crate) uid: Option<String>,
-    pub(crate) resource_version: Option<String>,
-    pub(crate) dry_run: bool,
-}
-
-/// What a deletion came to.
-#[derive(Debug)]
-pub(crate) enum Deleted {
-    /// Gone, with this identifier.
-    Gone(String),
-    /// Marked; something holds it.
-    Held(Arc<Value>),
-}
-
 impl State {
     pub(crate) fn create(&mut self, target: &Target, body: Value, how: &How) -> Result<Arc<Value>, Status> {
         let object = self.accept(target, body, how)?;
         let api_version = target.kind.api_version();
-        let blank = self.blank(target);
+        let empty = blank(target);
         let mut managers = Managers::default();
         let mut bare = object.clone();
         bare["metadata"].as_object_mut().and_then(|metadata| metadata.remove("managedFields"));
-        managers.update(target.typing(&api_version), &blank, &bare, &how.manager, "", &how.now);
+        managers.update(target.typing(&api_version), &empty, &bare, &how.manager, "", &how.now);
         self.insert(target, bare, &managers, how)
     }
 
@@ -78,9 +52,7 @@ impl State {
         let claims = ["resourceVersion", "uid"].map(|field| meta(&body, field).to_owned());
         let [version, uid] = claims;
         if version.is_empty() && kind.custom {
-            let cause =
-                Cause::invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-            return Err(Status::invalid(kind, &target.name, &[cause]));
+            return Err(Status::unversioned(kind, &target.name));
         }
         check_identity(target, live, &version, &uid)?;
         let managers = starting_managers(target, live, &body);
@@ -92,7 +64,9 @@ impl State {
         drop_managers(&mut after);
         let mut managers = managers;
         // An object that nobody's fields were recorded for stays so until its first apply.
-        if !managers.0.is_empty() {
+        if target.subresource == "scale" {
+            take_replicas(&mut managers, target, &before, &after, &how.manager, &api_version);
+        } else if !managers.0.is_empty() {
             let typing = target.typing(&api_version);
             managers.update(typing, &before, &after, &how.manager, &target.subresource, &how.now);
         }
@@ -134,17 +108,22 @@ impl State {
         let claims = ["resourceVersion", "uid"].map(|field| meta(&config, field).to_owned());
         let [version, uid] = claims;
         match &live {
-            Some(live) => check_identity(target, live, &version, &uid)?,
+            Some(live) if !uid.is_empty() && uid != uid_of(live) => {
+                let cause = Cause::invalid("metadata.uid", &json!(uid), "field is immutable");
+                // The real server checks it twice, and says so twice.
+                return Err(Status::invalid(&kind, &target.name, &[cause.clone(), cause]));
+            }
+            Some(live) => check_identity(target, live, &version, "")?,
             None if !uid.is_empty() || !version.is_empty() => return Err(Status::stale(&kind, &target.name)),
             None => {}
         }
         let typing = target.typing(&api_version);
-        let mut before = live.as_ref().map_or_else(|| self.blank(target), |live| (**live).clone());
+        let mut before = live.as_ref().map_or_else(|| blank(target), |live| (**live).clone());
         let mut managers = Managers::decode(&before);
         drop_managers(&mut before);
         if managers.0.is_empty() && live.is_some() {
-            let blank = self.blank(target);
-            managers.update(typing, &blank, &before, BEFORE_APPLY, "", &how.now);
+            let empty = blank(target);
+            managers.update(typing, &empty, &before, BEFORE_APPLY, "", &how.now);
         }
         let caller =
             Caller { name: &how.manager, subresource: &target.subresource, force: how.force, now: &how.now };
@@ -162,9 +141,17 @@ impl State {
 
     fn check_config(&mut self, target: &Target, config: &mut Value, api_version: &str) -> Result<(), Status> {
         let given = config["apiVersion"].as_str().unwrap_or_default().to_owned();
-        if given != api_version {
+        let kind = config["kind"].as_str().unwrap_or_default();
+        if given != api_version || kind != target.kind.kind {
+            return Err(Status::bad_request(format!("invalid object type: {given}, Kind={kind}")));
+        }
+        let slash = if given.contains('/') { "" } else { "/" };
+        let (namespace, name) = (meta(config, "namespace"), meta(config, "name"));
+        let about = format!("{namespace}/{name}; {slash}{given}, Kind={kind}");
+        if meta(config, "name").is_empty() {
+            let name = &target.name;
             return Err(Status::bad_request(format!(
-                "Incorrect version specified in apply patch. Specified patch version: {given}, expected: {api_version}"
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
             )));
         }
         if !config["metadata"]["managedFields"].is_null() {
@@ -173,107 +160,28 @@ impl State {
         self.place(target, config)?;
         let kind = &target.kind;
         check(&kind.schema, &kind.of, config).map_err(|why| {
-            let about = format!("{}/{}; {api_version}, Kind={}", target.namespace, target.name, kind.kind);
             Status::new(500, "", format!("failed to create typed patch object ({about}): {why}"))
         })
     }
-
-    pub(crate) fn delete(&mut self, target: &Target, wish: &Deletion) -> Result<Deleted, Status> {
-        let live = self.find(target)?;
-        let kind = &target.kind;
-        if let Some(uid) = wish.uid.as_deref().filter(|uid| *uid != uid_of(&live)) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                uid_of(&live)
-            );
-            return Err(Status::conflict(kind, &target.name, &why));
-        }
-        let version = meta(&live, "resourceVersion");
-        if let Some(wanted) = wish.resource_version.as_deref().filter(|wanted| *wanted != version) {
-            let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
-            );
-            return Err(Status::conflict(kind, &target.name, &why));
-        }
-        let uid = uid_of(&live).to_owned();
-        let mut object = (*live).clone();
-        hold(&mut object, target, wish.propagation);
-        let first = live["metadata"]["deletionTimestamp"].is_null();
-        if first {
-            mark(&mut object);
-        }
-        if wish.dry_run {
-            return Ok(if is_released(&object) {
-                Deleted::Gone(uid)
-            } else {
-                Deleted::Held(Arc::new(object))
-            });
-        }
-        if is_released(&object) {
-            self.remove(target);
-            return Ok(Deleted::Gone(uid));
-        }
-        if object == *live {
-            return Ok(Deleted::Held(live));
-        }
-        Ok(Deleted::Held(self.store.put(&target.at(), object)))
-    }
-
-    pub(crate) fn blank(&self, target: &Target) -> Value {
-        let mut blank = values::blank(&target.kind.schema, &target.kind.of, target.kind.custom);
-        blank["apiVersion"] = json!(target.kind.api_version());
-        blank["kind"] = json!(target.kind.kind);
-        blank
-    }
 }
 
-/// Marks an object as being deleted.
-fn mark(object: &mut Value) {
-    let namespace = object["kind"] == json!("Namespace");
-    let metadata = &mut object["metadata"];
-    metadata["deletionTimestamp"] = json!(super::state::now());
-    if let Some(generation) = metadata["generation"].as_u64() {
-        metadata["generation"] = json!(generation + 1);
-    } else {
-        metadata.as_object_mut().and_then(|metadata| metadata.remove("generation"));
-    }
-    if namespace {
-        object["status"]["phase"] = json!("Terminating");
-    } else {
-        metadata["deletionGracePeriodSeconds"] = json!(0);
-    }
-}
-
-/// Adds the finalizer that a way of propagation works by.
-fn hold(object: &mut Value, target: &Target, propagation: Option<Propagation>) {
-    const DEFINITION: &str = "customresourcecleanup.apiextensions.k8s.io";
-    let jobs = target.kind.is("batch", "Job");
-    let default = if jobs { Propagation::Orphan } else { Propagation::Background };
-    let mut wanted = match propagation.unwrap_or(default) {
-        Propagation::Background => vec![],
-        Propagation::Foreground => vec!["foregroundDeletion"],
-        Propagation::Orphan => vec!["orphan"],
-    };
-    let deleting = !object["metadata"]["deletionTimestamp"].is_null();
-    if target.kind.is("apiextensions.k8s.io", "CustomResourceDefinition") && !deleting {
-        wanted.push(DEFINITION);
-    }
-    let mut finalizers = object["metadata"]["finalizers"].as_array().cloned().unwrap_or_default();
-    if propagation.is_some() {
-        finalizers.retain(|name| !matches!(name.as_str(), Some("foregroundDeletion" | "orphan")));
-    }
-    finalizers.extend(wanted.into_iter().map(|name| json!(name)));
-    if finalizers.is_empty() {
-        object["metadata"].as_object_mut().and_then(|metadata| metadata.remove("finalizers"));
-    } else {
-        object["metadata"]["finalizers"] = Value::Array(finalizers);
-    }
+/// The object before anything is said of it.
+fn blank(target: &Target) -> Value {
+    let mut blank = values::blank(&target.kind.schema, &target.kind.of, target.kind.custom);
+    blank["apiVersion"] = json!(target.kind.api_version());
+    blank["kind"] = json!(target.kind.kind);
+    blank
 }
 
 fn check_identity(target: &Target, live: &Value, version: &str, uid: &str) -> Result<(), Status> {
     if !uid.is_empty() && uid != uid_of(live) {
-        let why =
-            format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", uid_of(live));
+        let at = [target.kind.plural.as_str(), &target.namespace, &target.name];
+        let key = at.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        let why = format!(
+            "StorageError: invalid object, Code: 4, Key: /registry/{key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+            uid_of(live)
+        );
+
         return Err(Status::conflict(&target.kind, &target.name, &why));
     }
     if !version.is_empty() && version != meta(live, "resourceVersion") {
@@ -294,6 +202,33 @@ fn starting_managers(target: &Target, live: &Value, body: &Value) -> Managers {
         }
         None => Managers::decode(live),
     }
+}
+
+/// A change by the scale subresource is recorded only where somebody owns the number already, and without a time.
+fn take_replicas(
+    managers: &mut Managers,
+    target: &Target,
+    before: &Value,
+    after: &Value,
+    name: &str,
+    api_version: &str,
+) {
+    let path = ["spec", "replicas"].map(|field| Element::Field(field.to_owned()));
+    let mut wanted = FieldSet::default();
+    wanted.insert(&path);
+    let owned = managers.0.values().any(|entry| !entry.set.intersection(&wanted).is_empty());
+    if !owned || before["spec"]["replicas"] == after["spec"]["replicas"] {
+        return;
+    }
+    for entry in managers.0.values_mut() {
+        entry.set = entry.set.difference(&wanted);
+    }
+    managers.0.retain(|_, entry| !entry.set.is_empty());
+    let (name, subresource) = (name.to_owned(), target.subresource.clone());
+    let id = Id { name, subresource, update: Some(api_version.to_owned()) };
+    let entry = Entry { api_version: api_version.to_owned(), time: None, set: FieldSet::default() };
+    let taken = managers.0.entry(id).or_insert(entry);
+    taken.set = taken.set.union(&wanted);
 }
 
 fn drop_managers(object: &mut Value) {

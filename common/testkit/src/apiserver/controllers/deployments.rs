@@ -1,4 +1,4 @@
-//! Deployments: a ReplicaSet per template, rolled over without losing availability, and the status that health rules read.
+//! Deployments: a `ReplicaSet` per template, rolled over without losing availability, and the status that health rules read.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
@@ -70,7 +70,7 @@ fn revision(set: &Value) -> u64 {
     set["metadata"]["annotations"][REVISION].as_str().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
-/// Makes the ReplicaSet of the template; gives its name.
+/// Makes the `ReplicaSet` of the template; gives its name.
 fn make_set(state: &mut State, target: &Target, deployment: &Value, old: &[Set]) -> Option<String> {
     let hash = hash_of(deployment);
     let name = format!("{}-{hash}", target.name);
@@ -176,7 +176,7 @@ fn roll(state: &mut State, deployment: &Value, new: &Set, old: &[Set]) {
         return;
     }
     let unavailable = asked(new).saturating_sub(number(&new.1, "status", "availableReplicas"));
-    let least = wanted - missing;
+    let least = wanted.saturating_sub(missing);
     let mut may_go = (asked(new) + old_asked).saturating_sub(least + unavailable);
     // Pods of old sets that do not serve go first: nothing is lost with them.
     for set in old {
@@ -261,7 +261,7 @@ fn report(
         let what = format!("Created new replica set {name:?}");
         put(&mut conditions, condition("Progressing", true, "NewReplicaSetCreated", &what), false);
     }
-    let enough = available >= wanted - missing;
+    let enough = available >= wanted.saturating_sub(missing);
     put(
         &mut conditions,
         if enough {

@@ -1,4 +1,4 @@
-//! What the controllers of a cluster do: owners, namespaces and definitions that end, Deployments, ReplicaSets, pods.
+//! What the controllers of a cluster do: owners, namespaces and definitions that end, Deployments, `ReplicaSets`, pods.
 //!
 //! One task looks at what changed since it looked last, and at what is due.
 
@@ -24,7 +24,7 @@ const MANAGER: &str = "kube-controller-manager";
 /// Rounds in one go, so that two controllers that undo each other cannot stop the server.
 const ROUNDS_MAX: usize = 64;
 /// Wakes up at the latest, should nothing be due.
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 
 /// What the controllers remember between two looks.
 #[derive(Debug, Default)]

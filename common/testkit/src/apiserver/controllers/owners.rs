@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::delete::{Deletion, Propagation};
 use super::super::kinds::Resource;
 use super::super::state::State;
 use super::super::store::{ObjectRef, owner_uids, uid_of};
-use super::super::write::{Deletion, Propagation};
 
 const FOREGROUND: &str = "foregroundDeletion";
 const ORPHAN: &str = "orphan";
+const PROTECTIONS: [&str; 2] = ["kubernetes.io/pvc-protection", "kubernetes.io/pv-protection"];
 const DEFINITION: &str = "customresourcecleanup.apiextensions.k8s.io";
 
 /// Whether an object names owners and none of them is there.
@@ -65,6 +66,13 @@ pub(super) fn end(state: &mut State, at: &ObjectRef) -> bool {
     if has(FOREGROUND) {
         foreground(state, at, &object);
         return false;
+    }
+    for protection in PROTECTIONS {
+        if has(protection) {
+            // No model here uses volumes, so nothing protects them.
+            drop_finalizer(state, at, protection);
+            return false;
+        }
     }
     if at.resource == Resource::new("", "namespaces") {
         return namespace(state, at);

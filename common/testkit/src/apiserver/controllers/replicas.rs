@@ -1,4 +1,4 @@
-//! ReplicaSets: as many pods as asked for, and a status that counts them.
+//! `ReplicaSets`: as many pods as asked for, and a status that counts them.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -88,7 +88,7 @@ impl Managers {
     pub(crate) fn encode(&self, object: &mut Value) {
         let Some(metadata) = object.get_mut("metadata").and_then(Value::as_object_mut) else { return };
         let mut entries: Vec<(&Id, &Entry)> = self.0.iter().collect();
-        entries.sort_by(|a, b| order(a, b));
+        entries.sort_by(order);
         let encoded: Vec<Value> = entries.into_iter().map(|(id, entry)| encode_entry(id, entry)).collect();
         if encoded.is_empty() {
             metadata.remove("managedFields");
@@ -178,10 +178,10 @@ impl Managers {
         for (_, entry) in self.0.iter_mut().filter(|(other, _)| **other != id) {
             entry.set = entry.set.difference(&changed).difference(&comparison.removed);
         }
-        if merged != *live {
-            if let Some(entry) = self.0.get_mut(&id) {
-                entry.time = Some(caller.now.to_owned());
-            }
+        if merged != *live
+            && let Some(entry) = self.0.get_mut(&id)
+        {
+            entry.time = Some(caller.now.to_owned());
         }
         self.strip();
         Ok(merged)

@@ -9,7 +9,7 @@ use super::typed::{entry_type, is_atomic, item_element, shape_of};
 /// The value without the members of the set. A granular part that becomes empty becomes null.
 pub(crate) fn remove(schema: &Schema, of: &Ref, value: &Value, set: &FieldSet) -> Value {
     let shape = shape_of(schema, of, value);
-    if is_atomic(&shape) && !matches!(&*shape, Shape::Scalar | Shape::Quantity) {
+    if is_atomic(&shape) && !matches!(&*shape, Shape::Scalar(_) | Shape::Quantity) {
         // An atomic part is removed by its parent, never in pieces.
         return value.clone();
     }

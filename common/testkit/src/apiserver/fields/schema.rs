@@ -20,6 +20,15 @@ pub(crate) enum Relation {
     Keys(Vec<String>),
 }
 
+/// What a scalar may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sort {
+    Text,
+    Number,
+    Flag,
+    Any,
+}
+
 /// A field of a struct.
 #[derive(Clone, Debug)]
 pub(crate) struct Field {
@@ -33,7 +42,7 @@ pub(crate) struct Field {
 /// What a value may be and how its parts are owned.
 #[derive(Clone, Debug)]
 pub(crate) enum Shape {
-    Scalar,
+    Scalar(Sort),
     Quantity,
     /// Anything; maps are granular, lists atomic.
     Untyped,
@@ -125,7 +134,12 @@ fn parse_field(word: &str) -> Option<(String, Field)> {
     let (kind, default) = cut.map_or((rest, None), |at| (&rest[..at], Some(&rest[at + 1..])));
     let drops_empty = kind.starts_with('~');
     let of = parse_type(kind.trim_start_matches('~'));
-    let default = default.and_then(|text| serde_json::from_str(text).ok());
+    let list = matches!(&of, Ref::Inline(shape) if matches!(**shape, Shape::List { .. }));
+    let default = match default {
+        Some(text) => serde_json::from_str(text).ok(),
+        // A list that is not left out when it is empty is written as null.
+        None => (list && !drops_empty).then_some(Value::Null),
+    };
     Some((name.to_owned(), Field { of, default, drops_empty }))
 }
 
@@ -148,7 +162,10 @@ fn parse_type(text: &str) -> Ref {
         return inline(Shape::Map { atomic: mark == "!", element: parse_type(element) });
     }
     inline(match text {
-        "s" => Shape::Scalar,
+        "s" => Shape::Scalar(Sort::Text),
+        "n" => Shape::Scalar(Sort::Number),
+        "b" => Shape::Scalar(Sort::Flag),
+        "v" => Shape::Scalar(Sort::Any),
         "q" => Shape::Quantity,
         "a" => Shape::Opaque,
         _ => Shape::Untyped,
@@ -158,7 +175,7 @@ fn parse_type(text: &str) -> Ref {
 /// The type of a custom resource, from the `openAPIV3Schema` of its version.
 pub(crate) fn of_custom(open_api: Option<&Value>) -> Ref {
     let meta = |name: &str| Field { of: named(name), default: None, drops_empty: false };
-    let scalar = || Field { of: inline(Shape::Scalar), default: None, drops_empty: false };
+    let scalar = || Field { of: inline(Shape::Scalar(Sort::Text)), default: None, drops_empty: false };
     let root = open_api.map_or(Shape::Untyped, from_open_api);
     let (mut fields, open) = match root {
         Shape::Struct { fields, open, .. } => (fields, open),
@@ -174,7 +191,7 @@ fn from_open_api(schema: &Value) -> Shape {
     let flag = |name: &str| schema.get(name).and_then(Value::as_bool).unwrap_or(false);
     let text = |name: &str| schema.get(name).and_then(Value::as_str).unwrap_or_default();
     if flag("x-kubernetes-int-or-string") {
-        return Shape::Scalar;
+        return Shape::Scalar(Sort::Any);
     }
     let child = |schema: &Value| inline(from_open_api(schema));
     let atomic = text("x-kubernetes-map-type") == "atomic";
@@ -189,7 +206,8 @@ fn from_open_api(schema: &Value) -> Shape {
             .collect();
         if flag("x-kubernetes-embedded-resource") {
             for name in ["apiVersion", "kind"] {
-                let field = Field { of: inline(Shape::Scalar), default: None, drops_empty: false };
+                let field =
+                    Field { of: inline(Shape::Scalar(Sort::Text)), default: None, drops_empty: false };
                 fields.entry(name.to_owned()).or_insert(field);
             }
             let of = named("meta.v1.ObjectMeta");
@@ -215,7 +233,10 @@ fn from_open_api(schema: &Value) -> Shape {
         }
         "object" if !preserve => Shape::Struct { atomic, fields: BTreeMap::new(), open: None },
         "object" | "" => Shape::Untyped,
-        _ => Shape::Scalar,
+        "string" => Shape::Scalar(Sort::Text),
+        "integer" | "number" => Shape::Scalar(Sort::Number),
+        "boolean" => Shape::Scalar(Sort::Flag),
+        _ => Shape::Scalar(Sort::Any),
     }
 }
 

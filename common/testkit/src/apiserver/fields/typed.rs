@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::schema::{Field, Ref, Relation, Schema, Shape};
+use super::schema::{Field, Ref, Relation, Schema, Shape, Sort};
 use super::set::{Element, FieldSet, show};
 
 /// The shape that a value really has where its type leaves a choice, or where the value does not fit.
@@ -16,7 +16,7 @@ pub(crate) fn shape_of(schema: &Schema, of: &Ref, value: &Value) -> Arc<Shape> {
         (Shape::Untyped | Shape::Opaque, Value::Array(_)) => {
             Arc::new(Shape::List { relation: Relation::Atomic, element: of.clone() })
         }
-        (Shape::Untyped | Shape::Opaque, _) => Arc::new(Shape::Scalar),
+        (Shape::Untyped | Shape::Opaque, _) => Arc::new(Shape::Scalar(Sort::Any)),
         _ => shape,
     }
 }
@@ -120,21 +120,30 @@ fn check_at(schema: &Schema, of: &Ref, value: &Value, path: &mut Vec<Element>) -
     }
     let shape = shape_of(schema, of, value);
     match (&*shape, value) {
-        (Shape::Scalar | Shape::Quantity, Value::Object(_) | Value::Array(_)) => {
-            Err(format!("{}: expected scalar, got {value}", show(path)))
+        (Shape::Scalar(sort), value) => {
+            check_scalar(*sort, value).map_err(|why| format!("{}: {why}", show(path)))
+        }
+        (Shape::Quantity, Value::Object(_) | Value::Array(_)) => {
+            Err(format!("{}: expected any scalar, got {}", show(path), go_short(value)))
         }
         (Shape::List { relation, element }, Value::Array(items)) => {
             let mut seen = std::collections::BTreeSet::new();
             for (index, item) in items.iter().enumerate() {
                 let step = match item_element(schema, relation, element, item) {
                     Some(step) if !seen.insert(step.clone()) => {
-                        path.push(step);
-                        return Err(format!("{}: duplicate entries for key", show(path)));
+                        return Err(format!("{}: duplicate entries for key {}", show(path), show(&[step])));
                     }
                     Some(step) => step,
                     None if *relation == Relation::Atomic => Element::Index(index),
                     None => {
-                        return Err(format!("{}: element {index}: omits its key field", show(path)));
+                        let key = match relation {
+                            Relation::Keys(keys) => keys.first().map_or("", String::as_str),
+                            _ => "",
+                        };
+                        return Err(format!(
+                            "{}: element {index}: associative list with keys has an element that omits key field {key:?} (and doesn't have default value)",
+                            show(path)
+                        ));
                     }
                 };
                 path.push(step);
@@ -154,10 +163,65 @@ fn check_at(schema: &Schema, of: &Ref, value: &Value, path: &mut Vec<Element>) -
             }
             Ok(())
         }
-        (Shape::List { .. }, _) => Err(format!("{}: expected list, got {value}", show(path))),
+        (Shape::List { .. }, _) => {
+            Err(format!("{}: expected list, got &{{{}}}", show(path), go_short(value)))
+        }
         (Shape::Struct { .. } | Shape::Map { .. }, _) => {
-            Err(format!("{}: expected map, got {value}", show(path)))
+            Err(format!("{}: expected map, got &{{{}}}", show(path), go_short(value)))
         }
         _ => Ok(()),
+    }
+}
+
+fn check_scalar(sort: Sort, value: &Value) -> Result<(), String> {
+    let kind = match value {
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "int64",
+        Value::String(_) => "string",
+        Value::Array(_) => "[]interface {}",
+        _ => "map[string]interface {}",
+    };
+    match (sort, value) {
+        (Sort::Text, Value::String(_))
+        | (Sort::Number, Value::Number(_))
+        | (Sort::Flag, Value::Bool(_))
+        | (Sort::Any, Value::String(_) | Value::Number(_) | Value::Bool(_)) => Ok(()),
+        (Sort::Text, _) => {
+            Err(format!("expected string, got &value.valueUnstructured{{Value:{}}}", go_long(value)))
+        }
+        (Sort::Number, _) => Err(format!("expected numeric (int or float), got {kind}")),
+        (Sort::Flag, _) => Err(format!("expected boolean, got &{{{}}}", go_short(value))),
+        (Sort::Any, _) => Err(format!("expected any scalar, got &{{{}}}", go_short(value))),
+    }
+}
+
+/// A value as the API server's sentences print it.
+fn go_short(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(go_short).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let pairs: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name}:{}", go_short(value))).collect();
+            format!("map[{}]", pairs.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A value with its types, as the API server's sentences print it.
+fn go_long(value: &Value) -> String {
+    match value {
+        Value::Null => "interface {}(nil)".to_owned(),
+        Value::Array(items) => {
+            format!("[]interface {{}}{{{}}}", items.iter().map(go_long).collect::<Vec<_>>().join(", "))
+        }
+        Value::Object(map) => {
+            let pairs: Vec<String> =
+                map.iter().map(|(name, value)| format!("{name:?}:{}", go_long(value))).collect();
+            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
+        }
+        other => other.to_string(),
     }
 }
