@@ -26,7 +26,7 @@ use taffrail_core::id::AppId;
 use taffrail_core::node::agent::{Agent, Held, Input};
 use taffrail_core::sync::Limits;
 use taffrail_core::time::{At, Span};
-use taffrail_proto::index::{self, open_index, verify_index};
+use taffrail_proto::index;
 use taffrail_proto::join::Token;
 use taffrail_proto::journal as encoding;
 use taffrail_runtime::backoff::Backoff;
@@ -129,7 +129,7 @@ async fn lead(
     tracing::info!(identity = name, "waiting for the lease");
     let leads = |role: &Role| matches!(role, Role::Leading { .. });
     tokio::select! {
-        found = role.wait_for(leads) => drop(found.context("wait for the lease")?),
+        found = role.wait_for(leads) => { drop(found.context("wait for the lease")?); }
         () = stop.cancelled() => return Ok(false),
     }
     supervisor.spawn("leading", Kind::Service, Stage::Work, move |stop| async move {
@@ -206,9 +206,9 @@ async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result
 /// The index that the journal holds, verified again, and the keys of its bundles.
 fn held(snapshot: &Snapshot, floor: Mark, member: &Member) -> (Held, Option<index::Verified>) {
     let verified = snapshot.index.as_ref().and_then(|bytes| {
-        verify_index(bytes.to_vec(), &member.hub_key, &member.account)
+        index::verify(bytes.to_vec(), &member.hub_key, &member.account)
             .inspect_err(|error| {
-                tracing::error!(error = telemetry::chain(error), "index of the journal not usable")
+                tracing::error!(error = telemetry::chain(error), "index of the journal not usable");
             })
             .ok()
     });
@@ -252,7 +252,7 @@ async fn wire(
         .await?,
     );
     let api = Api::new(clients.clone());
-    let (watches, watcher, changes) = Watches::new(&clients, api.discovery());
+    let (watches, streams, changes) = Watches::new(&clients, api.discovery());
     let tools = Arc::new(Tools {
         api,
         inventories: Inventories::new(&clients.reader, &config.kube.namespace),
@@ -271,7 +271,9 @@ async fn wire(
     };
     let (driver, handle, shown) = Driver::new(driving);
     let mut perform = Perform::new(tools, handle.clone(), TaskTracker::new());
-    verified.iter().for_each(|verified| perform.took(verified));
+    if let Some(verified) = &verified {
+        perform.took(verified);
+    }
 
     let behind = Arc::new(Notify::new());
     let outbox = Outbox {
@@ -297,7 +299,7 @@ async fn wire(
         Ok(())
     });
     supervisor.spawn("watches", Kind::Service, Stage::Intake, move |stop| async move {
-        watcher.run(stop).await;
+        streams.run(stop).await;
         Ok(())
     });
     observe(supervisor, changes, handle.clone());
@@ -373,7 +375,7 @@ fn follow(
             };
             let Some(sealed) = sealed else { return Ok(()) };
             let member = members.borrow().clone();
-            match open_index(&sealed, &keys.boxed, &member.hub_key, &member.account) {
+            match index::open(&sealed, &keys.boxed, &member.hub_key, &member.account) {
                 Ok(verified) => handle.index(verified).await,
                 Err(error) => {
                     tracing::error!(error = telemetry::chain(&error), "index not taken");
@@ -406,11 +408,11 @@ fn renew(
         let handing = async {
             while members.changed().await.is_ok() {
                 let jwt = members.borrow_and_update().nats_jwt.clone();
-                let renewed = match keys.user.seed() {
+                let handed = match keys.user.seed() {
                     Ok(seed) => bus.renew(&jwt, &seed).await.map_err(anyhow::Error::from),
                     Err(error) => Err(error.into()),
                 };
-                if let Err(error) = renewed {
+                if let Err(error) = handed {
                     tracing::error!(error = format!("{error:#}"), "new credentials not in use");
                 }
             }

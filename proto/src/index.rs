@@ -2,7 +2,7 @@
 
 use crate::error::{Error as Malformed, decode, there};
 use crate::event::parts::{entry, mark, read_entry, read_mark};
-use crate::seal::{self, BoxKey, BoxPublicKey, BundleKey};
+use crate::seal::{self as sealing, BoxKey, BoxPublicKey, BundleKey};
 use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
 use crate::v1;
 use prost::Message;
@@ -16,7 +16,7 @@ use taffrail_core::id::{AccountKey, AppId};
 pub enum Error {
     /// It is not sealed to this cluster, or was changed on its way.
     #[error("open the index")]
-    Seal(#[source] seal::Error),
+    Seal(#[source] sealing::Error),
     /// Its bytes are not an index.
     #[error("read the index")]
     Malformed(#[source] Malformed),
@@ -56,14 +56,14 @@ pub struct Verified {
 /// none.
 ///
 /// # Errors
-/// [`seal::Error`] if it cannot be sealed to this key.
-pub fn seal_index(
+/// [`sealing::Error`] if it cannot be sealed to this key.
+pub fn seal(
     index: &Index,
     account: &AccountKey,
     recipient: &BoxPublicKey,
     hub: &SigningKey,
     keys: &BTreeMap<Digest, BundleKey>,
-) -> Result<Vec<u8>, seal::Error> {
+) -> Result<Vec<u8>, sealing::Error> {
     let entries = index.entries.iter().map(|(app, held)| v1::IndexEntry {
         app: app.to_string(),
         entry: Some(entry(held)),
@@ -76,27 +76,22 @@ pub fn seal_index(
     };
     let bytes = message.encode_to_vec();
     let signature = hub.sign(Domain::Index, &bytes).0.to_vec();
-    seal::seal_to(recipient, &v1::SignedIndex { index: bytes, signature }.encode_to_vec())
+    sealing::seal_to(recipient, &v1::SignedIndex { index: bytes, signature }.encode_to_vec())
 }
 
 /// Opens a sealed index and verifies it.
 ///
 /// # Errors
 /// [`Error`] with the reason; nothing of it may be used then.
-pub fn open_index(
-    sealed: &[u8],
-    key: &BoxKey,
-    hub: &PublicKey,
-    account: &AccountKey,
-) -> Result<Verified, Error> {
-    verify_index(key.open(sealed).map_err(Error::Seal)?, hub, account)
+pub fn open(sealed: &[u8], key: &BoxKey, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
+    verify(key.open(sealed).map_err(Error::Seal)?, hub, account)
 }
 
 /// Verifies a signed index, as the journal keeps it.
 ///
 /// # Errors
 /// [`Error`] with the reason; nothing of it may be used then.
-pub fn verify_index(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
+pub fn verify(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
     let envelope: v1::SignedIndex = decode("SignedIndex", &signed).map_err(Error::Malformed)?;
     let message: v1::DesiredIndex = decode("DesiredIndex", &envelope.index).map_err(Error::Malformed)?;
     let mark = read_mark(message.mark);

@@ -15,7 +15,7 @@ use taffrail_core::id::AccountKey;
 use taffrail_core::time::At;
 
 /// Most events of one request.
-pub const EVENTS_MAX: usize = 256;
+pub const EVENTS_MAX: u32 = 256;
 
 /// Most bytes of headers and payloads of one request, below the broker's limit of 1 MiB with room for the rest.
 pub const BYTES_MAX: usize = 768 * 1024;
@@ -102,7 +102,7 @@ pub fn claims(bytes: &[u8]) -> (u64, u64) {
 /// [`Error`] with the reason.
 pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Result<Incoming, Error> {
     let request: v1::EventsRequest = decode("EventsRequest", bytes)?;
-    if request.headers.len() > EVENTS_MAX || request.headers.len() != request.payloads.len() {
+    if request.headers.len() > EVENTS_MAX as usize || request.headers.len() != request.payloads.len() {
         return Err(Error::TooMany(request.headers.len()));
     }
     match request.headers.last() {

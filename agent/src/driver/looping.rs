@@ -202,7 +202,9 @@ impl Driver {
             *known = shown;
             differs
         });
-        acts.into_iter().for_each(|act| performer.perform(act));
+        for act in acts {
+            performer.perform(act);
+        }
         Ok(())
     }
 

@@ -88,7 +88,7 @@ impl Outbox {
     async fn round(&mut self) -> Result<bool, journal::Error> {
         let from = self.sent.borrow().receipted + 1;
         let held = self.shown.borrow_and_update().held;
-        let rows = self.journal.outbox_from(from, EVENTS_MAX as u32, BYTES_MAX as u64)?;
+        let rows = self.journal.outbox_from(from, EVENTS_MAX, BYTES_MAX as u64)?;
         let member = self.member.borrow().clone();
         let outgoing = Outgoing {
             account: member.account.clone(),

@@ -25,6 +25,7 @@ impl fmt::Display for Mark {
 
 /// How an app is treated on a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "these are the switches that people write in Git")]
 pub struct Policy {
     /// Namespace for objects that name none; empty for `default`.
     pub namespace: String,

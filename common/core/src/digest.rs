@@ -10,7 +10,7 @@ pub struct Digest(pub [u8; 32]);
 /// Text that is not 64 lower-case hexadecimal characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a SHA-256 digest (64 lower-case hexadecimal characters)")]
-pub struct BadDigest {
+pub struct Malformed {
     /// What was given.
     pub text: String,
 }
@@ -19,9 +19,9 @@ impl Digest {
     /// Reads 64 lower-case hexadecimal characters.
     ///
     /// # Errors
-    /// [`BadDigest`] for any other text.
-    pub fn parse(text: &str) -> Result<Digest, BadDigest> {
-        let bad = || BadDigest { text: String::from(text) };
+    /// [`Malformed`] for any other text.
+    pub fn parse(text: &str) -> Result<Digest, Malformed> {
+        let bad = || Malformed { text: String::from(text) };
         if text.len() != 64 {
             return Err(bad());
         }

@@ -93,6 +93,10 @@ impl CommitId {
 
 /// Identity of an app: the source that declares it, and its name there.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(
+    clippy::module_name_repetitions,
+    reason = "an app's identity is more than its name, which stands beside it"
+)]
 pub struct AppId {
     /// The source whose tree declares the app.
     pub source: SourceName,

@@ -17,6 +17,7 @@ impl Span {
 
 impl At {
     /// This point moved later; saturates at the end of time.
+    #[must_use]
     pub const fn plus(self, span: Span) -> At {
         At(self.0.saturating_add(span.0))
     }

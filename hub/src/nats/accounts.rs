@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use futures::{StreamExt, TryStreamExt};
+use futures::future::try_join_all;
 use nkeys::KeyPair;
 use serde_json::{Map, Value, json};
 use taffrail_core::id::{AccountKey, ClusterName};
@@ -132,11 +132,10 @@ impl Accounts {
     /// # Errors
     /// The first error of [`Accounts::push`]; the others may be in force.
     pub async fn push_all(&self, clusters: &[Cluster], at: At) -> Result<(), Error> {
-        futures::stream::iter(clusters)
-            .map(|cluster| self.push(cluster, at))
-            .buffer_unordered(PUSHES_MAX)
-            .try_collect()
-            .await
+        for some in clusters.chunks(PUSHES_MAX) {
+            try_join_all(some.iter().map(|cluster| self.push(cluster, at))).await?;
+        }
+        Ok(())
     }
 
     /// Puts the hub's own account in force on a server that was not configured by the hub.

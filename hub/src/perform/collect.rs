@@ -64,6 +64,7 @@ fn renderings(hub: &Hub) -> Named {
 async fn sweep(tools: &Arc<Tools>, needed: &Named) -> anyhow::Result<()> {
     let sealed: BTreeSet<Digest> = needed.iter().map(|(_, sealed)| *sealed).collect();
     for id in tools.bus.list_bundles().await?.difference(&sealed) {
+        tools.vault.offered().remove(id);
         tools.bus.remove_bundle(id).await?;
     }
     let contents: BTreeSet<Digest> = needed.iter().map(|(content, _)| *content).collect();

@@ -3,6 +3,7 @@
 use super::Vault;
 use crate::bus::{Bus, Request};
 use crate::driver::Handle;
+use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use taffrail_core::id::AccountKey;
@@ -33,7 +34,8 @@ pub async fn ingest(
 }
 
 async fn answer(request: Request, handle: Handle, vault: Arc<Vault>) {
-    match reply(&request, &handle, &vault).await {
+    let (account, body) = (request.account.clone(), request.body.clone());
+    match reply(account, body, &handle, &vault).await {
         Ok(bytes) => {
             if let Err(error) = request.reply(bytes.into()).await {
                 tracing::debug!(error = %error, "reply not sent; the agent will ask again");
@@ -43,15 +45,14 @@ async fn answer(request: Request, handle: Handle, vault: Arc<Vault>) {
     }
 }
 
-async fn reply(request: &Request, handle: &Handle, vault: &Vault) -> anyhow::Result<Vec<u8>> {
-    let account = request.account.clone();
+async fn reply(account: AccountKey, body: Bytes, handle: &Handle, vault: &Vault) -> anyhow::Result<Vec<u8>> {
     let Some((key, epoch)) = key_of(handle, &account).await? else {
         return Ok(encode_refusal("the account is not of this fleet"));
     };
-    let answered = match open_request(&request.body, &account, &key) {
+    let answered = match open_request(&body, &account, &key) {
         Ok(incoming) => handle.events(account.clone(), incoming).await?,
         Err(error) => {
-            let (incarnation, seq) = report::claims(&request.body);
+            let (incarnation, seq) = report::claims(&body);
             handle
                 .forged(account.clone(), format!("{:#}", anyhow::Error::from(error)), incarnation, seq)
                 .await?

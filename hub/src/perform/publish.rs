@@ -8,7 +8,7 @@ use taffrail_core::desired::Index;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, ClusterName};
 use taffrail_core::node::hub::Input;
-use taffrail_proto::index::seal_index;
+use taffrail_proto::index;
 use taffrail_proto::seal::{BoxPublicKey, BundleKey};
 
 /// What is to be published.
@@ -33,7 +33,7 @@ pub(super) async fn publish(tools: Arc<Tools>, job: Job) -> anyhow::Result<Input
     for entry in job.index.entries.values().filter(|entry| entry.withdrawn.is_none()) {
         keys.insert(entry.sealed, offer(&tools, entry.digest, entry.sealed).await?);
     }
-    let sealed = seal_index(&job.index, &job.account, &recipient, &tools.vault.signer, &keys)?;
+    let sealed = index::seal(&job.index, &job.account, &recipient, &tools.vault.signer, &keys)?;
     tools.bus.publish_index(&job.account, sealed.into(), None).await?;
     tracing::debug!(cluster = %job.cluster, mark = %job.index.mark, "published index");
     Ok(Input::Published { cluster: job.cluster, mark: job.index.mark })
@@ -43,7 +43,7 @@ pub(super) async fn publish(tools: Arc<Tools>, job: Job) -> anyhow::Result<Input
 async fn offer(tools: &Arc<Tools>, content: Digest, sealed: Digest) -> anyhow::Result<BundleKey> {
     let known = tools.vault.key(&content).filter(|(id, _)| *id == sealed);
     if let Some((_, key)) = known
-        && tools.bus.has_bundle(&sealed).await?
+        && tools.vault.offered().contains(&sealed)
     {
         return Ok(key);
     }
@@ -59,5 +59,6 @@ async fn offer(tools: &Arc<Tools>, content: Digest, sealed: Digest) -> anyhow::R
     if !tools.bus.has_bundle(&sealed).await? {
         tools.bus.put_bundle(&sealed, again.bytes.into()).await?;
     }
+    tools.vault.offered().insert(sealed);
     Ok(again.key)
 }

@@ -63,8 +63,13 @@ async fn outcome(tools: &Arc<Tools>, mirror: &dyn Mirror, job: &Job) -> anyhow::
     })
     .await??;
     let sealed = tools.vault.seal(encoded.digest, &encoded.compressed);
-    tools.log.put_blob(encoded.digest, encoded.compressed.clone()).await?;
-    tools.bus.put_bundle(&sealed.id, sealed.bytes.into()).await?;
+    let (kept, offered) = tokio::join!(
+        tools.log.put_blob(encoded.digest, encoded.compressed.clone()),
+        tools.bus.put_bundle(&sealed.id, sealed.bytes.into()),
+    );
+    kept?;
+    offered?;
+    tools.vault.offered().insert(sealed.id);
     Ok(Outcome::Sealed {
         digest: encoded.digest,
         sealed: sealed.id,

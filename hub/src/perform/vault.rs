@@ -1,9 +1,9 @@
 //! The hub's own keys, and the keys of the bundles it sealed.
 
 use anyhow::Context as _;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use taffrail_core::digest::Digest;
 use taffrail_proto::seal::{BundleKey, Sealed, SealingSecret, seal_bundle};
 use taffrail_proto::sign::SigningKey;
@@ -15,6 +15,7 @@ pub struct Vault {
     pub signer: SigningKey,
     secret: SealingSecret,
     keys: Mutex<BTreeMap<Digest, (Digest, BundleKey)>>,
+    offered: Mutex<BTreeSet<Digest>>,
 }
 
 impl Vault {
@@ -42,7 +43,7 @@ impl Vault {
                 fresh
             }
         };
-        Ok(Vault { signer, secret, keys: Mutex::default() })
+        Ok(Vault { signer, secret, keys: Mutex::default(), offered: Mutex::default() })
     }
 
     /// Seals a bundle's compressed bytes; the same bytes give the same id and key.
@@ -56,5 +57,10 @@ impl Vault {
     /// Id and key of a bundle that was sealed in this run.
     pub fn key(&self, content: &Digest) -> Option<(Digest, BundleKey)> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner).get(content).copied()
+    }
+
+    /// Sealed ids of the bundles that are known to be on the bus. To be emptied whenever the bus may have lost any.
+    pub fn offered(&self) -> MutexGuard<'_, BTreeSet<Digest>> {
+        self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

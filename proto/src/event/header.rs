@@ -87,10 +87,11 @@ fn header(kind: &str, context: &Context, payload: &[u8], place: Option<&Place>) 
     }
 }
 
-/// Reads a header.
+/// Reads a header, without its payload.
 ///
 /// # Errors
 /// [`Error`] if the bytes are not a header, or a name in it breaks its rule.
+#[expect(clippy::module_name_repetitions, reason = "a header is read alone or with its payload")]
 pub fn decode_header(bytes: &[u8]) -> Result<Header, Error> {
     let raw: v1::Header = message("Header", bytes)?;
     let context = Context {

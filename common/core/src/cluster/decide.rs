@@ -5,6 +5,7 @@ use crate::digest::Digest;
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{AccountKey, ClusterName};
 use crate::time::At;
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -145,12 +146,12 @@ pub fn join(
     state: &State,
     request: &JoinRequest,
     at: At,
-) -> Result<(ClusterName, Option<HubEvent>), (TokenRefused, HubEvent)> {
+) -> Result<(ClusterName, Option<HubEvent>), (TokenRefused, Box<HubEvent>)> {
     let refuse = |reason: TokenRefused, name: Option<&ClusterName>| {
         let mut context = Context::new(Actor::Agent, at);
         context.cluster = name.cloned();
         let fact = HubFact::JoinRefused { token: request.token, reason: reason.to_string() };
-        Err((reason, HubEvent { context, fact }))
+        Err((reason, Box::new(HubEvent { context, fact })))
     };
     let Some((name, cluster)) = state.by_token(&request.token) else {
         return refuse(TokenRefused::Foreign, None);

@@ -10,6 +10,7 @@ use core::fmt;
 
 /// Every fact that an agent states.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::module_name_repetitions, reason = "facts of hub and agents stand side by side")]
 pub enum AgentFact {
     /// The agent serves with this incarnation of its journal.
     Started {

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 
 /// Every fact that the hub itself states.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::module_name_repetitions, reason = "facts of hub and agents stand side by side")]
 pub enum HubFact {
     /// The hub process serves; its epoch orders indexes across restores.
     Started {

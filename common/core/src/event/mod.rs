@@ -75,6 +75,7 @@ impl Context {
 
 /// A fact of the hub with its context.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::module_name_repetitions, reason = "facts of hub and agents stand side by side")]
 pub struct HubEvent {
     /// To what, by whom, why.
     pub context: Context,
@@ -84,6 +85,7 @@ pub struct HubEvent {
 
 /// A fact of an agent with its context.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::module_name_repetitions, reason = "facts of hub and agents stand side by side")]
 pub struct AgentEvent {
     /// To what, by whom, why.
     pub context: Context,

@@ -79,9 +79,9 @@ impl Fights {
 
     /// Forgets an object.
     pub fn forget(&mut self, keys: &[Key]) {
-        keys.iter().for_each(|key| {
+        for key in keys {
             self.rounds.remove(key);
-        });
+        }
     }
 }
 

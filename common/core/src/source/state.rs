@@ -62,6 +62,7 @@ pub struct Head {
 
 /// What is known of one revision.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::module_name_repetitions, reason = "a track and what is known of it stand side by side")]
 pub struct TrackState {
     /// The last accepted head.
     pub head: Option<Head>,

@@ -488,7 +488,7 @@ impl Instance {
     pub(super) fn problem_list(&self) -> impl Iterator<Item = Trouble> + '_ {
         self.problems.iter().map(|(key, problem)| Trouble {
             object: key.clone(),
-            cause: problem.cause.clone(),
+            cause: problem.cause,
             message: problem.message.clone(),
         })
     }

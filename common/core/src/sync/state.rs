@@ -103,6 +103,7 @@ pub struct Taken {
 
 /// One app on this cluster.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it waits or changed")]
 pub struct Instance {
     /// What the index says. Durable.
     pub entry: Entry,

@@ -33,7 +33,7 @@ impl Instance {
         troubles.extend(self.health.iter().filter(|(key, judged)| self.is_trouble(key, judged)).map(
             |(key, judged)| Trouble {
                 object: key.clone(),
-                cause: judged.cause.clone(),
+                cause: judged.cause,
                 message: cut(&judged.message),
             },
         ));
@@ -63,12 +63,12 @@ impl Instance {
     fn phase(&self, held: bool, kept: bool) -> Phase {
         let failed = !self.problems.is_empty();
         match self.step {
+            Step::Resting if held && !failed => Phase::Parked,
             Step::Parked => Phase::Parked,
             Step::Withdrawing | Step::Gone => Phase::Withdrawing,
             _ if failed => Phase::Failed,
             Step::Loading | Step::Storing if self.trouble.is_some() => Phase::Failed,
             Step::Loading | Step::Storing | Step::Applying | Step::Settling | Step::Pruning => Phase::Syncing,
-            Step::Resting if held => Phase::Parked,
             Step::Resting if kept || self.drifts.values().any(|drift| drift.begun) => Phase::OutOfSync,
             Step::Resting => Phase::Synced,
         }
@@ -88,7 +88,6 @@ impl Instance {
         let text = match (phase, &self.trouble) {
             (Phase::Parked | Phase::Failed | Phase::Syncing, Some(trouble)) => trouble.clone(),
             (Phase::Parked, None) => format!("{held} objects wait for an approval to be deleted"),
-            (Phase::Failed, None) => first.unwrap_or_default(),
             (Phase::Syncing, None) if self.step == Step::Settling => {
                 let pending = self.objects_pending();
                 format!("{pending} workloads are not healthy yet; then {delete} objects are deleted")
@@ -97,7 +96,7 @@ impl Instance {
             (Phase::OutOfSync, _) if kept > 0 => format!("{kept} objects left the bundle and are kept"),
             (Phase::OutOfSync, _) => String::from("live objects differ and the policy does not heal them"),
             (Phase::Withdrawing, _) => format!("{} objects are still there", self.items.len()),
-            (Phase::Synced, _) => first.unwrap_or_default(),
+            (Phase::Failed, None) | (Phase::Synced, _) => first.unwrap_or_default(),
         };
         cut(&text)
     }
@@ -143,7 +142,7 @@ impl Instance {
 
 fn same(before: &Status, now: &Status, health: bool) -> bool {
     let causes = |status: &Status| -> Vec<_> {
-        status.troubles.iter().map(|trouble| (trouble.object.clone(), trouble.cause.clone())).collect()
+        status.troubles.iter().map(|trouble| (trouble.object.clone(), trouble.cause)).collect()
     };
     let apart = before.since == now.since
         && before.digest == now.digest

@@ -139,6 +139,7 @@ pub enum Input {
 
 /// An order to the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost every act is of the large kind")]
 pub enum Act {
     /// Watch these kinds (group, version, kind) from now on, and no others.
     Watch(BTreeSet<(String, String, String)>),

@@ -22,6 +22,8 @@ pub struct Agent {
     instances: BTreeMap<AppId, Instance>,
     owners: BTreeMap<Key, AppId>,
     watched: BTreeSet<(String, String, String)>,
+    /// Withdrawals that were carried out and that the index still names, by the mark of their entry.
+    gone: BTreeMap<AppId, desired::Mark>,
     refused: Option<(desired::Mark, Refusal)>,
     poisoned: bool,
     rewatch: bool,
@@ -38,6 +40,7 @@ impl Agent {
             instances: BTreeMap::new(),
             owners: BTreeMap::new(),
             watched: BTreeSet::new(),
+            gone: BTreeMap::new(),
             refused: None,
             poisoned: false,
             rewatch: false,
@@ -74,7 +77,9 @@ impl Agent {
             Touched::One(app) => self.collect(&app),
             Touched::All => {
                 let apps: Vec<AppId> = self.instances.keys().cloned().collect();
-                apps.iter().for_each(|app| self.collect(app));
+                for app in &apps {
+                    self.collect(app);
+                }
             }
         }
         self.watch();
@@ -181,14 +186,18 @@ impl Agent {
     fn follow(&mut self, index: &Index, at: At) {
         let absent: Vec<AppId> =
             self.instances.keys().filter(|app| !index.entries.contains_key(*app)).cloned().collect();
+        self.gone.retain(|app, _| index.entries.contains_key(app));
         for app in absent {
-            self.instances.remove(&app);
+            if let Some(Instance { items, applied, stated, .. }) = self.instances.remove(&app) {
+                self.known.insert(app.clone(), Stored { items, applied, stated });
+            }
             self.owners.retain(|_, owner| *owner != app);
             self.rewatch = true;
         }
         for (app, entry) in &index.entries {
             match self.instances.get_mut(app) {
                 Some(instance) => instance.ordered(entry.clone(), at),
+                None if self.gone.get(app) == Some(&entry.since) => {}
                 None => self.enter(app, entry, at),
             }
         }
@@ -228,6 +237,7 @@ impl Agent {
             self.instances.remove(app);
             self.owners.retain(|_, owner| owner != app);
             self.out.dirty.remove(app);
+            self.gone.insert(app.clone(), entry.since);
             self.out.gone.push(app.clone());
             self.rewatch = true;
         }

@@ -16,7 +16,9 @@ impl Hub {
     pub(super) fn join(&mut self, token: u64, request: &JoinRequest, at: At) {
         let reply = match cluster::join(&self.durable.clusters, request, at) {
             Ok((cluster, event)) => {
-                event.into_iter().for_each(|event| self.record(event));
+                if let Some(event) = event {
+                    self.record(event);
+                }
                 self.hear(&cluster, at);
                 let known = self.durable.clusters.clusters.get(&cluster);
                 let enrolment = known.and_then(|known| known.enrolment.as_ref());
@@ -24,7 +26,7 @@ impl Hub {
                 Reply::Joined { cluster, account }
             }
             Err((reason, event)) => {
-                self.record(event);
+                self.record(*event);
                 Reply::JoinRefused(reason)
             }
         };

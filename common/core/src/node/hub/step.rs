@@ -137,13 +137,17 @@ impl Hub {
             self.dirty.insert(name);
         }
         let sources: Vec<SourceName> = self.durable.sources.sources.keys().cloned().collect();
-        sources.into_iter().for_each(|source| self.book.owe(Debt::Read(source)));
+        for source in sources {
+            self.book.owe(Debt::Read(source));
+        }
         self.refill();
     }
 
     fn refill(&mut self) {
         let accounts = self.durable.clusters.accounts.keys().chain(self.durable.clusters.revoked.keys());
-        accounts.for_each(|account| self.book.owe(Debt::Account(account.clone())));
+        for account in accounts {
+            self.book.owe(Debt::Account(account.clone()));
+        }
         for name in self.durable.planner.fleet.keys() {
             self.book.owe(Debt::Publish(name.clone()));
         }
@@ -208,7 +212,9 @@ impl Hub {
             Ok(events) => {
                 let changed = !events.is_empty();
                 let index = if changed { self.durable.index + 1 } else { self.durable.index };
-                events.into_iter().for_each(|event| self.record(event));
+                for event in events {
+                    self.record(event);
+                }
                 Reply::Done { index, changed }
             }
         };
@@ -232,21 +238,26 @@ impl Hub {
                 self.book.owe(Debt::Read(source.clone()));
                 self.every_cluster();
             }
-            HubFact::SourceRemoved { .. } => self.every_cluster(),
-            HubFact::CatalogChanged { .. } => self.every_cluster(),
+            HubFact::SourceRemoved { .. } | HubFact::CatalogChanged { .. } => self.every_cluster(),
             HubFact::BundleSealed { variant, .. } => {
                 self.dirty.extend(self.users.get(variant).into_iter().flatten().cloned());
             }
             HubFact::IndexRaised { .. } => {
-                cluster.into_iter().for_each(|name| self.book.owe(Debt::Publish(name.clone())));
+                if let Some(name) = cluster {
+                    self.book.owe(Debt::Publish(name.clone()));
+                }
             }
             HubFact::ClusterJoined { account, .. } => {
                 self.book.owe(Debt::Account(account.clone()));
                 self.dirty.extend(cluster.cloned());
             }
             HubFact::ClusterRemoved { account } => {
-                account.iter().for_each(|account| self.book.owe(Debt::Account(account.clone())));
-                cluster.into_iter().for_each(|name| self.forget(name));
+                if let Some(account) = account {
+                    self.book.owe(Debt::Account(account.clone()));
+                }
+                if let Some(name) = cluster {
+                    self.forget(name);
+                }
             }
             HubFact::ClusterRenamed { from, to } => {
                 self.forget(from);
@@ -270,7 +281,9 @@ impl Hub {
         let reads: Vec<Debt> = sources.map(|(name, _)| Debt::Read(name.clone())).collect();
         let renders = self.users.keys().filter(|variant| variant.track == *track);
         let renders: Vec<Debt> = renders.map(|variant| Debt::Render(variant.clone())).collect();
-        reads.into_iter().chain(renders).for_each(|debt| self.book.owe(debt));
+        for debt in reads.into_iter().chain(renders) {
+            self.book.owe(debt);
+        }
     }
 
     fn every_cluster(&mut self) {
