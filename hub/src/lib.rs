@@ -4,6 +4,7 @@ pub mod api;
 pub mod bus;
 pub mod config;
 pub mod driver;
+pub mod fleet;
 pub mod git;
 pub mod join;
 pub mod log;

@@ -188,7 +188,11 @@ impl Keys {
         load(&path, &KeyPairType::Account)
     }
 
-    pub(super) fn remove_account(&self, account: &AccountKey) -> Result<(), Error> {
+    /// Throws the signing key of an account away: of one that was removed, or that no cluster came to use. None is no error.
+    ///
+    /// # Errors
+    /// [`Error::Write`] if the file stays.
+    pub fn remove_account(&self, account: &AccountKey) -> Result<(), Error> {
         let path = self.account_path(account);
         match fs::remove_file(&path) {
             Err(source) if source.kind() != io::ErrorKind::NotFound => Err(Error::Write { path, source }),
