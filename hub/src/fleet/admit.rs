@@ -1,12 +1,12 @@
 //! Joining and renewing: the core decides, the hub's NATS keys sign.
 
 use crate::driver::{Handle, wall};
-use crate::join::{Admission, JoinRequest, RenewRequest};
+use crate::join::{self, Admission, RenewRequest};
 use crate::nats::keys::{self, Keys};
 use crate::perform::Vault;
 use async_trait::async_trait;
 use std::sync::Arc;
-use taffrail_core::cluster::{self, TokenRefused};
+use taffrail_core::cluster;
 use taffrail_core::id::AccountKey;
 use taffrail_core::node::hub::Reply;
 use taffrail_core::time::Span;
@@ -95,7 +95,7 @@ impl Admit {
 
 #[async_trait]
 impl Admission for Admit {
-    async fn join(&self, request: JoinRequest) -> Result<Joined, Refused> {
+    async fn join(&self, request: join::Request) -> Result<Joined, Refused> {
         let keys = Arc::clone(&self.keys);
         let made = blocking(move || keys.make_account()).await;
         let made = made.map_err(|error| broken("make an account", &error))?;
@@ -123,7 +123,7 @@ impl Admission for Admit {
             }
             Reply::JoinRefused(reason) => {
                 self.discard(made).await;
-                Err(refusal(reason))
+                Err(join::refused(reason))
             }
             other => {
                 tracing::error!(reply = ?other, "a join was answered with another reply");
@@ -142,17 +142,6 @@ impl Admission for Admit {
             tracing::info!(cluster = member.cluster, "agent renews with another NATS user");
         }
         self.issue(&request.account, request.user.as_str().to_owned(), member).await
-    }
-}
-
-fn refusal(reason: TokenRefused) -> Refused {
-    match reason {
-        TokenRefused::Foreign => Refused::new(Code::TokenUnknown, "No token with this digest is known here."),
-        TokenRefused::Expired => Refused::new(Code::TokenExpired, "Its time is over."),
-        TokenRefused::Used => Refused::new(
-            Code::TokenUsed,
-            "Another agent joined with it, or its time for repeating the exchange is over.",
-        ),
     }
 }
 

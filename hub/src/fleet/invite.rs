@@ -3,7 +3,7 @@
 use super::FleetService;
 use crate::api::Error;
 use crate::api::service::{Invitation, Invited, Rights};
-use crate::join::{self, Form, JoinManifest, manifest};
+use crate::join::{self, Form, Manifest, manifest};
 use taffrail_core::cluster;
 use taffrail_core::node::hub::Command;
 use taffrail_proto::join::Token;
@@ -31,7 +31,7 @@ impl FleetService {
         if replaced {
             done.warnings.push(format!("The token that {name} was invited with before is void."));
         }
-        let manifest = manifest(&JoinManifest {
+        let manifest = manifest(&Manifest {
             cluster: name,
             hub_url: self.settings.hub_url.clone(),
             ca_pem: self.settings.ca_pem.clone(),

@@ -91,7 +91,11 @@ impl FleetService {
         name: Option<SourceName>,
     ) -> Result<Wanted, Error> {
         let address = self.mirrors.check(url).map_err(|bad| {
-            Error::invalid("the repository cannot be followed", bad, "taffrail source add https://HOST/PATH")
+            Error::invalid(
+                "the repository cannot be followed",
+                bad.to_string(),
+                "taffrail source add https://HOST/PATH",
+            )
         })?;
         let address = address.as_str().to_owned();
         let found = self.ask(move |hub, _| {
