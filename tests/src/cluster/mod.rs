@@ -17,7 +17,7 @@
 mod control_plane;
 mod files;
 mod nodes;
-mod ports;
+pub(crate) mod ports;
 mod process;
 mod programs;
 

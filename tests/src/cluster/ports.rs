@@ -17,7 +17,7 @@ const STRIDE: u32 = 97;
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A port on 127.0.0.1 that is free now and that this process was not given before.
-pub(super) fn free() -> Result<u16> {
+pub(crate) fn free() -> Result<u16> {
     let start = process::id().wrapping_mul(STRIDE);
     for _ in 0..COUNT {
         let offset = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % COUNT;
