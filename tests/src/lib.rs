@@ -3,6 +3,5 @@
 
 pub mod cluster;
 pub mod contract;
-pub mod demo;
 pub mod harness;
 pub mod tree;

@@ -48,7 +48,8 @@ pub async fn join(hub: &Hub, name: &str, labels: &[(&str, &str)]) -> Result<Join
         .find(|object| object["kind"] == "Secret" && !object["stringData"]["token"].is_null())
         .map(|mut object| object["stringData"].take())
         .context("find the Secret with the token in the YAML of taffrail cluster join")?;
-    let text = |key: &str| String::deserialize(&data[key]).with_context(|| format!("read {key} of the Secret"));
+    let text =
+        |key: &str| String::deserialize(&data[key]).with_context(|| format!("read {key} of the Secret"));
     Ok(JoinToken { token: text("token")?, ca_pem: text("ca.crt")?, yaml })
 }
 
@@ -125,6 +126,11 @@ impl Agent {
     /// What the agent wrote.
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("agent.log")
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// Kills it with SIGKILL.

@@ -75,8 +75,12 @@ impl Cli {
     pub(super) fn follow(&self, filter: &[&str]) -> Result<Feed> {
         let mut all = vec!["log", "--follow", "-n", "0", "-o", "json"];
         all.extend(filter);
-        let mut child =
-            self.command(&all).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().context("start taffrail log")?;
+        let mut child = self
+            .command(&all)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start taffrail log")?;
         let stdout = child.stdout.take().context("take the output of taffrail log")?;
         Ok(Feed { lines: BufReader::new(stdout).lines(), _child: child })
     }

@@ -61,7 +61,8 @@ impl Hub {
         let port = ports::free()?;
         let secrets = folder.join("webhook-secrets");
         fs::write(&secrets, WEBHOOK_SECRET).context("write the webhook secret")?;
-        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600)).context("protect the webhook secret")?;
+        fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600))
+            .context("protect the webhook secret")?;
         let context = folder.join("context.yaml");
         let mut settings = vec![
             ("data.dir".to_owned(), folder.join("data").into_os_string()),
@@ -86,8 +87,7 @@ impl Hub {
             other_pid_file: Some(pid_file(folder)),
         };
         let url = format!("https://localhost:{port}");
-        let mut hub =
-            Hub { folder: folder.to_owned(), url, plan, process: None, cli: Cli::find(&context)? };
+        let mut hub = Hub { folder: folder.to_owned(), url, plan, process: None, cli: Cli::find(&context)? };
         hub.restart().await?;
         Ok(hub)
     }
@@ -105,6 +105,11 @@ impl Hub {
     /// What the hub wrote.
     pub fn log_file(&self) -> PathBuf {
         self.folder.join("hub.log")
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Process::id)
     }
 
     /// Kills the hub with SIGKILL; its NATS server goes on.
@@ -152,7 +157,8 @@ impl Hub {
     /// # Errors
     /// There is none.
     pub fn kill_nats(&self) -> Result<()> {
-        let pid = i32::try_from(self.nats_pid()?).ok().and_then(Pid::from_raw).context("read a process id")?;
+        let pid =
+            i32::try_from(self.nats_pid()?).ok().and_then(Pid::from_raw).context("read a process id")?;
         kill_process(pid, Signal::KILL).context("kill nats-server")
     }
 
@@ -255,7 +261,8 @@ impl Hub {
         let context: Value = serde_saphyr::from_str(&text).context("read the context file")?;
         let pem = context["contexts"][0]["ca"].as_str().context("the context file has no certificate")?;
         let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).context("read the certificate")?;
-        let builder = reqwest::Client::builder().tls_certs_only([certificate]).timeout(REQUEST_MAX).no_proxy();
+        let builder =
+            reqwest::Client::builder().tls_certs_only([certificate]).timeout(REQUEST_MAX).no_proxy();
         builder.build().context("make an HTTP client")
     }
 }

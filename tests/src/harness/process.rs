@@ -156,7 +156,9 @@ mod tests {
             other_pid_file: None,
         };
         let running = plan("trap 'exit 7' TERM; echo ready; while :; do sleep 0.01; done").start().unwrap();
-        wait_for("ready", END_MAX, async || Ok(running.log_tail().contains("ready").then_some(()))).await.unwrap();
+        wait_for("ready", END_MAX, async || Ok(running.log_tail().contains("ready").then_some(())))
+            .await
+            .unwrap();
         assert_eq!(running.stop().await.unwrap().code(), Some(7));
 
         let mut failing = plan("echo the cause; exit 3").start().unwrap();
