@@ -17,6 +17,7 @@ use crate::{mark, probes};
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -155,9 +156,9 @@ async fn identity(
         StoreKind::Secret => Arc::new(Secret::new(Store::new(&clients.reader, &config.kube.namespace))),
         StoreKind::Directory => Arc::new(Directory::new(&config.state_dir)),
     };
-    let read = |path: &Option<std::path::PathBuf>| path.as_deref().map(secret::read).transpose();
-    let ca_pem = read(&config.hub_ca_file)?.flatten().unwrap_or_default();
-    let token = read(&config.token_file)?.flatten().and_then(|text| Token::parse(text.trim()));
+    let given = |path: &Option<PathBuf>| path.as_deref().filter(|path| path.exists()).map(secret::read_given).transpose();
+    let ca_pem = given(&config.hub_ca_file)?.unwrap_or_default();
+    let token = given(&config.token_file)?.and_then(|text| Token::parse(text.trim()));
     let settings = Obtain {
         hub_url: config.hub_url.clone(),
         ca_pem,

@@ -58,7 +58,7 @@ async fn create(reader: &Reader, list: &str, object: &Value) -> Result<bool, Api
     let look = request(&action, Method::GET, &format!("{list}/{name}"), (JSON, JSON), Vec::new())?;
     match reader.0.call(&action, look, Secrecy::Open).await {
         Ok(_) => return Ok(false),
-        Err(error) if error.kind == Kind::NotFound => {}
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::NamespaceMissing) => {}
         Err(error) => return Err(error),
     }
     let make = request(&action, Method::POST, list, (JSON, JSON), object.to_string().into_bytes())?;

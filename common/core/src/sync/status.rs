@@ -123,8 +123,11 @@ impl Instance {
         self.state_after.get_or_insert(at.plus(FOLD));
     }
 
-    /// After a restart the way to what is applied already is not news.
+    /// A bundle that is being fetched is no news, and neither, after a restart, is the way to what is applied already.
     fn is_quiet(&self) -> bool {
+        if self.step == Step::Loading && self.trouble.is_none() && self.problems.is_empty() {
+            return true;
+        }
         let under_way = matches!(self.step, Step::Loading | Step::Storing | Step::Applying);
         let applied = self.applied == Some((self.entry.since, self.entry.digest));
         under_way && applied && self.problems.is_empty() && self.trouble.is_none() && self.stated.is_some()
