@@ -6,6 +6,7 @@ pub mod config;
 pub mod driver;
 pub mod fleet;
 pub mod git;
+pub mod hook;
 pub mod join;
 pub mod log;
 pub mod metrics;
