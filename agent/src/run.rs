@@ -156,7 +156,9 @@ async fn identity(
         StoreKind::Secret => Arc::new(Secret::new(Store::new(&clients.reader, &config.kube.namespace))),
         StoreKind::Directory => Arc::new(Directory::new(&config.state_dir)),
     };
-    let given = |path: &Option<PathBuf>| path.as_deref().filter(|path| path.exists()).map(secret::read_given).transpose();
+    let given = |path: &Option<PathBuf>| {
+        path.as_deref().filter(|path| path.exists()).map(secret::read_given).transpose()
+    };
     let ca_pem = given(&config.hub_ca_file)?.unwrap_or_default();
     let token = given(&config.token_file)?.and_then(|text| Token::parse(text.trim()));
     let settings = Obtain {

@@ -31,7 +31,7 @@ impl Hook for GitHook {
             tracing::warn!("webhook refused: its signature is of none of the secrets");
             return StatusCode::UNAUTHORIZED;
         }
-        self.looks.hint();
+        tracing::info_span!("webhook").in_scope(|| self.looks.hint());
         StatusCode::ACCEPTED
     }
 }

@@ -107,9 +107,19 @@ async fn serve_until(config: &Config, stop: CancellationToken) -> anyhow::Result
         TcpListener::bind(config.listen).await.with_context(|| format!("listen at {}", config.listen))?;
     let opened = open(config, &stop).await?;
     let mut supervisor = Supervisor::new(stop);
+    let mut certificates = opened.material.shown.changes();
     let managed = wire(config, opened, listener, &mut supervisor).await?;
     tracing::info!(url = config.url, version = VERSION, "hub serves");
-    let outcome = supervisor.run().await;
+    let reloading = async {
+        while certificates.changed().await.is_ok() {
+            managed.iter().for_each(Managed::reload);
+        }
+        std::future::pending().await
+    };
+    let outcome = tokio::select! {
+        outcome = supervisor.run() => outcome,
+        outcome = reloading => outcome,
+    };
     if let Some(managed) = managed {
         managed.stop().await;
     }

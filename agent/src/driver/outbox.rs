@@ -7,6 +7,7 @@ use crate::journal::{self, Journal, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::time::At;
+use taffrail_proto::event::decode_header;
 use taffrail_proto::report::{Answer, BYTES_MAX, EVENTS_MAX, Outgoing, encode_request, open_answer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -98,7 +99,9 @@ impl Outbox {
             events: rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect(),
         };
         let body = encode_request(&outgoing, &self.keys.event);
-        let answer = match self.bus.send(body.into(), None).await {
+        let newest = rows.last().and_then(|row| decode_header(&row.header).ok());
+        let trace = newest.and_then(|header| header.context.trace);
+        let answer = match self.bus.send(body.into(), trace.as_deref()).await {
             Ok(bytes) => open_answer(&bytes, &member.account, &member.hub_key),
             Err(error) => {
                 tracing::debug!(error = %taffrail_runtime::telemetry::chain(&error), "hub did not answer");

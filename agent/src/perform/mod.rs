@@ -16,7 +16,9 @@ use taffrail_core::node::agent::{Act, Input};
 use taffrail_core::sync::{Effect, Problem};
 use taffrail_proto::index::Verified;
 use taffrail_proto::seal::BundleKey;
+use taffrail_runtime::telemetry::adopt;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument as _;
 
 pub use object::{fingerprint, problem};
 
@@ -43,21 +45,28 @@ pub struct Perform {
     tools: Arc<Tools>,
     handle: Handle,
     tasks: TaskTracker,
+    traces: BTreeMap<AppId, String>,
 }
 
 impl Perform {
     /// A performer whose tasks post to `handle`.
     pub fn new(tools: Arc<Tools>, handle: Handle, tasks: TaskTracker) -> Perform {
-        Perform { tools, handle, tasks }
+        Perform { tools, handle, tasks, traces: BTreeMap::new() }
     }
 
-    fn run(&self, work: impl Future<Output = Option<Input>> + Send + 'static) {
+    /// Runs an effect inside the trace of the commit that its app is at.
+    fn run(&self, app: &AppId, work: impl Future<Output = Option<Input>> + Send + 'static) {
         let handle = self.handle.clone();
-        self.tasks.spawn(async move {
+        let span = tracing::info_span!("effect", app = %app);
+        if let Some(trace) = self.traces.get(app) {
+            adopt(&span, trace);
+        }
+        let run = async move {
             if let Some(input) = work.await {
                 handle.input(input).await;
             }
-        });
+        };
+        self.tasks.spawn(run.instrument(span));
     }
 }
 
@@ -69,13 +78,15 @@ impl Performer for Perform {
                 let kinds = kinds.into_iter().map(|(group, version, kind)| Gvk { group, version, kind });
                 tools.watches.set_kinds(kinds.collect());
             }
-            Act::Instance { app, effect } => self.run(effect_of(tools, app, effect)),
+            Act::Instance { app, effect } => self.run(&app.clone(), effect_of(tools, app, effect)),
         }
     }
 
     fn took(&mut self, verified: &Verified) {
         let mut keys = self.tools.keys.lock().unwrap_or_else(PoisonError::into_inner);
         keys.clone_from(&verified.keys);
+        let traced = verified.index.entries.iter();
+        self.traces = traced.filter_map(|(app, entry)| Some((app.clone(), entry.trace.clone()?))).collect();
     }
 }
 

@@ -10,7 +10,9 @@ use taffrail_core::id::AccountKey;
 use taffrail_core::node::hub::Reply;
 use taffrail_proto::report::{self, encode_gap, encode_receipt, encode_refusal, open_request};
 use taffrail_proto::sign::PublicKey;
+use taffrail_runtime::telemetry::adopt;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 /// Requests in work at once: enough to fill a batch of the log while the one before is being fsynced.
 const AT_ONCE: usize = 256;
@@ -28,7 +30,13 @@ pub async fn ingest(
     let requests = bus.requests().await?;
     requests
         .take_until(stop.cancelled_owned())
-        .for_each_concurrent(AT_ONCE, |request| answer(request, handle.clone(), vault.clone()))
+        .for_each_concurrent(AT_ONCE, |request| {
+            let span = tracing::info_span!("events", account = %request.account);
+            if let Some(trace) = &request.traceparent {
+                adopt(&span, trace);
+            }
+            answer(request, handle.clone(), vault.clone()).instrument(span)
+        })
         .await;
     Ok(())
 }

@@ -34,17 +34,26 @@ pub struct Watch {
     mirrors: Arc<Mirrors>,
     tracks: watch::Receiver<BTreeSet<Track>>,
     hints: Notify,
+    hinted_by: Mutex<Option<TraceParent>>,
     status: Mutex<BTreeMap<String, GitStatus>>,
 }
 
 impl Watch {
     /// A watcher of what `tracks` says.
     pub fn new(handle: Handle, mirrors: Arc<Mirrors>, tracks: watch::Receiver<BTreeSet<Track>>) -> Watch {
-        Watch { handle, mirrors, tracks, hints: Notify::new(), status: Mutex::default() }
+        Watch {
+            handle,
+            mirrors,
+            tracks,
+            hints: Notify::new(),
+            hinted_by: Mutex::default(),
+            status: Mutex::default(),
+        }
     }
 
-    /// Look now: a webhook came, or a person asks.
+    /// Look now: a webhook came, or a person asks. What is found then belongs to the caller's trace.
     pub fn hint(&self) {
+        *self.hinted_by.lock().unwrap_or_else(PoisonError::into_inner) = TraceParent::current();
         self.hints.notify_one();
     }
 
@@ -64,12 +73,13 @@ impl Watch {
             for track in wanted {
                 by_url.entry(track.url.clone()).or_default().push(track);
             }
+            let cause = self.hinted_by.lock().unwrap_or_else(PoisonError::into_inner).take();
             let mut looks = JoinSet::new();
             for (url, tracks) in by_url {
                 let (watch, at_once) = (self.clone(), at_once.clone());
                 looks.spawn(async move {
                     let Ok(_permit) = at_once.acquire_owned().await else { return };
-                    watch.look(url, tracks).await;
+                    watch.look(url, tracks, cause).await;
                 });
             }
             tokio::select! {
@@ -85,10 +95,13 @@ impl Watch {
         }
     }
 
-    async fn look(&self, url: String, tracks: Vec<Track>) {
+    async fn look(&self, url: String, tracks: Vec<Track>, cause: Option<TraceParent>) {
         let mut failed = None;
         for track in tracks {
             let span = tracing::info_span!("look", repo = %track.url, revision = %track.revision);
+            if let Some(cause) = cause {
+                cause.adopt(&span);
+            }
             if let Err(error) = self.track(track).instrument(span).await {
                 failed = Some(format!("{error:#}"));
             }
