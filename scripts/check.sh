@@ -7,5 +7,5 @@ cd "$(dirname "$0")/.."
 
 cargo fmt --all --check
 cargo run --quiet -p taffrail-xtask -- tidy
-cargo clippy --quiet --workspace --all-targets -- -D warnings
-RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+cargo clippy --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps

@@ -101,7 +101,8 @@ get_libclang() {
   stamp libclang "$LIBCLANG_VERSION"
 }
 get_rocksdb() {
-  mvn --quiet --batch-mode -Dstyle.color=never dependency:copy "-Dartifact=org.rocksdb:rocksdbjni:$ROCKSDB_VERSION" "-DoutputDirectory=$tmp/jar"
+  mvn --batch-mode dependency:copy "-Dartifact=org.rocksdb:rocksdbjni:$ROCKSDB_VERSION" "-DoutputDirectory=$tmp/jar" >"$tmp/mvn.log" 2>&1 \
+    || { cat "$tmp/mvn.log" >&2; exit 1; }
   check_digest "$tmp"/jar/*.jar "$ROCKSDB_JAR_SHA256"
   unzip_file "$tmp"/jar/*.jar librocksdbjni-linux64.so "$tmp/librocksdb.so"
   place "$tmp/librocksdb.so" "$TAFFRAIL_CACHE/rocksdb-$ROCKSDB_VERSION/librocksdb.so"
