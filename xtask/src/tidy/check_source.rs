@@ -22,7 +22,7 @@ pub(super) fn first_line(source: &Source) -> Option<Finding> {
 /// Files and functions that fit a screen or a head.
 pub(super) fn sizes(source: &Source) -> Vec<Finding> {
     let mut findings = Vec::new();
-    if source.is_tests() {
+    if source.all_tests {
         return findings;
     }
     let lines = source.lines();

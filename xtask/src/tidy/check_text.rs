@@ -45,12 +45,12 @@ pub(super) fn error_codes(source: &Source, pages: &[&str]) -> Vec<Finding> {
     findings
 }
 
-/// Words of two to four capitals, a hyphen and three digits.
+/// Words of two to eight capitals, a hyphen and three digits.
 fn codes(literal: &str) -> Vec<&str> {
     let words = literal.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
     let is_code = |word: &&str| {
         word.split_once('-').is_some_and(|(letters, digits)| {
-            (2..=4).contains(&letters.len())
+            (2..=8).contains(&letters.len())
                 && letters.bytes().all(|byte| byte.is_ascii_uppercase())
                 && digits.len() == 3
                 && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn an_error_code_without_a_page_is_found() {
-        let text = "//! A.\nconst A: &str = \"GIT-101: no\";\nconst B: &str = \"SHA-256 GIT-102x AGENT-100 GIT-1000\";\n";
+        let text = "//! A.\nconst A: &str = \"GIT-101: no\";\nconst B: &str = \"SHA-256 GIT-102x Agent-100 GIT-1000\";\n";
         let source = Source::parse("hub/src/a.rs", text);
         let found: Vec<_> = error_codes(&source, &[]).into_iter().map(|f| (f.line, f.item)).collect();
         assert_eq!(found, [(2, "GIT-101".to_owned())]);

@@ -84,13 +84,21 @@ fn check(texts: &[Text]) -> Vec<Finding> {
             findings.extend(check_manifest::edges(&text.path, &text.body));
             findings.extend(check_manifest::features(&text.path, &text.body));
         }
-        if Path::new(&text.path).extension().is_some_and(|kind| kind == "rs") {
-            let source = Source::parse(&text.path, &text.body);
-            findings.extend(check_source::first_line(&source));
-            findings.extend(check_source::sizes(&source));
-            findings.extend(check_source::homes(&source));
-            findings.extend(check_text::error_codes(&source, &pages));
-        }
+    }
+    let is_rust = |text: &&Text| Path::new(&text.path).extension().is_some_and(|kind| kind == "rs");
+    let mut sources: Vec<_> =
+        texts.iter().filter(is_rust).map(|text| Source::parse(&text.path, &text.body)).collect();
+    let test_files: Vec<_> = sources.iter().flat_map(Source::test_files).collect();
+    for source in &mut sources {
+        let module = source.path.trim_end_matches(".rs");
+        let within = |file: &String| {
+            module.strip_prefix(file.as_str()).is_some_and(|r| r.is_empty() || r.starts_with('/'))
+        };
+        source.all_tests |= test_files.iter().any(within);
+        findings.extend(check_source::first_line(source));
+        findings.extend(check_source::sizes(source));
+        findings.extend(check_source::homes(source));
+        findings.extend(check_text::error_codes(source, &pages));
     }
     findings
 }

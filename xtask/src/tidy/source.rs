@@ -1,5 +1,8 @@
 //! Reads one Rust file as far as the rules need it: code without comments and literals, literals, tests, functions.
 
+/// What marks code that is compiled for tests only.
+const TEST_ONLY: &str = "#[cfg(test)]";
+
 /// A Rust file, taken apart.
 pub(super) struct Source<'a> {
     pub(super) path: &'a str,
@@ -10,6 +13,8 @@ pub(super) struct Source<'a> {
     pub(super) literals: Vec<(usize, &'a str)>,
     /// Line ranges (first, last) of `#[cfg(test)]` modules.
     tests: Vec<(usize, usize)>,
+    /// The whole file is tests: a suite, the `tests.rs` of a module, or a file that is compiled for tests only.
+    pub(super) all_tests: bool,
 }
 
 /// A function with a body.
@@ -25,19 +30,28 @@ impl<'a> Source<'a> {
         let (code, literals) = split(text);
         let literals =
             literals.into_iter().map(|(start, end)| (line_of(text, start), &text[start..end])).collect();
-        let mut source = Self { path, text, code, literals, tests: Vec::new() };
+        let all_tests = path.contains("/tests/") || path.ends_with("/tests.rs");
+        let mut source = Self { path, text, code, literals, tests: Vec::new(), all_tests };
         source.tests = source.test_modules();
         source
     }
 
-    /// The whole file is tests: a suite, or the `tests.rs` of a module.
-    pub(super) fn is_tests(&self) -> bool {
-        self.path.contains("/tests/") || self.path.ends_with("/tests.rs")
+    /// Files that this one compiles for tests only, without `.rs`: `#[cfg(test)] mod name;`.
+    pub(super) fn test_files(&self) -> Vec<String> {
+        let folder = match self.path.rsplit_once('/') {
+            Some((folder, "mod.rs" | "lib.rs" | "main.rs")) => folder,
+            _ => self.path.strip_suffix(".rs").unwrap_or(self.path),
+        };
+        let after =
+            self.code.match_indices(TEST_ONLY).map(|(at, mark)| self.code[at + mark.len()..].trim_start());
+        let modules = after.filter_map(|rest| rest.split_once(';')?.0.strip_prefix("mod "));
+        let plain = modules.filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_'));
+        plain.map(|name| format!("{folder}/{name}")).collect()
     }
 
     /// The line belongs to tests.
     pub(super) fn in_tests(&self, line: usize) -> bool {
-        self.is_tests() || self.tests.iter().any(|(first, last)| (*first..=*last).contains(&line))
+        self.all_tests || self.tests.iter().any(|(first, last)| (*first..=*last).contains(&line))
     }
 
     /// Lines that are not tests.
@@ -99,7 +113,7 @@ impl<'a> Source<'a> {
 
     fn test_modules(&self) -> Vec<(usize, usize)> {
         let mut found: Vec<(usize, usize)> = Vec::new();
-        for (at, _) in self.code.match_indices("#[cfg(test)]") {
+        for (at, _) in self.code.match_indices(TEST_ONLY) {
             let first = self.line_at(at);
             let within_last = found.last().is_some_and(|(_, last)| first <= *last);
             if let (false, Some(end)) = (within_last, self.end_of_block(at)) {
@@ -244,6 +258,14 @@ mod tests {
             "trait T { fn no(&self) -> [u8; 3]; }\nfn yes() {\n  let f: fn(u8) = g;\n  if x { \"}\" }\n}\n";
         let source = Source::parse("a.rs", text);
         assert_eq!(source.functions(), [Function { name: "yes", line: 2, lines: 4 }]);
+    }
+
+    #[test]
+    fn files_that_are_compiled_for_tests_only_are_named() {
+        let text =
+            "//! A.\n#[cfg(test)]\nmod oracle;\nmod b;\n#[cfg(test)]\nmod tests {}\n#[cfg(test)]\nuse x;\n";
+        assert_eq!(Source::parse("hub/src/a/mod.rs", text).test_files(), ["hub/src/a/oracle"]);
+        assert_eq!(Source::parse("hub/src/a.rs", text).test_files(), ["hub/src/a/oracle"]);
     }
 
     #[test]
