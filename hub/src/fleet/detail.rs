@@ -30,7 +30,8 @@ fn hub(fact: &HubFact) -> Value {
         HubFact::SourceAllowed { track: of, commit } => {
             json!({"track": track(of), "commit": commit.as_str()})
         }
-        HubFact::CommitSeen { track: of, previous, author, subject, committed_at } => json!({
+        HubFact::CommitSeen { track: of, also, previous, author, subject, committed_at } => json!({
+            "also": also,
             "track": track(of),
             "previous": previous.as_ref().map(ToString::to_string),
             "author": author,

@@ -96,16 +96,12 @@ impl Watch {
     }
 
     async fn look(&self, url: String, tracks: Vec<Track>, cause: Option<TraceParent>) {
-        let mut failed = None;
-        for track in tracks {
-            let span = tracing::info_span!("look", repo = %track.url, revision = %track.revision);
-            if let Some(cause) = cause {
-                cause.adopt(&span);
-            }
-            if let Err(error) = self.track(track).instrument(span).await {
-                failed = Some(format!("{error:#}"));
-            }
+        let span = tracing::info_span!("look", repo = %url);
+        if let Some(cause) = cause {
+            cause.adopt(&span);
         }
+        let outcome = self.tracks(tracks).instrument(span).await;
+        let failed = outcome.err().map(|error| format!("{error:#}"));
         if let Some(error) = &failed {
             tracing::warn!(repo = %url, error, "look at repository failed, will retry");
         }
@@ -117,7 +113,30 @@ impl Watch {
         known.error = failed;
     }
 
-    async fn track(&self, track: Track) -> anyhow::Result<()> {
+    /// Looks at every revision of a repository. Those that moved together are seen together; one that cannot be looked at
+    /// does not keep the others from being seen.
+    async fn tracks(&self, tracks: Vec<Track>) -> anyhow::Result<()> {
+        let mut moved: BTreeMap<(CommitId, Option<CommitId>), Vec<Track>> = BTreeMap::new();
+        let mut failed = None;
+        for track in tracks {
+            match self.moved(&track).await {
+                Ok(Some(step)) => moved.entry(step).or_default().push(track),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        for ((_, head), mut tracks) in moved {
+            let track = tracks.remove(0);
+            let mirror = self.mirrors.get(&track.url)?;
+            let also = tracks.into_iter().map(|track| track.revision).collect();
+            let sighting = sighting(&*mirror, track, also, head).await?;
+            self.handle.post().input(Input::Sighted(sighting)).await?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Where a revision is now and where it was accepted last, if that is news.
+    async fn moved(&self, track: &Track) -> anyhow::Result<Option<(CommitId, Option<CommitId>)>> {
         let mirror = self.mirrors.get(&track.url)?;
         let Some(found) = mirror.look(&track.revision).await? else {
             anyhow::bail!("revision {} is not in the repository; everything stays as it is", track.revision);
@@ -129,16 +148,17 @@ impl Watch {
             (head, state.and_then(|state| state.parked.clone()))
         });
         let (head, parked) = known.await?;
-        if (head.as_ref() == Some(&found) && parked.is_none()) || parked.as_ref() == Some(&found) {
-            return Ok(());
-        }
-        let sighting = sighting(&*mirror, track, head).await?;
-        self.handle.post().input(Input::Sighted(sighting)).await?;
-        Ok(())
+        let seen = (head.as_ref() == Some(&found) && parked.is_none()) || parked.as_ref() == Some(&found);
+        Ok((!seen).then_some((found, head)))
     }
 }
 
-async fn sighting(mirror: &dyn Mirror, track: Track, head: Option<CommitId>) -> anyhow::Result<Sighting> {
+async fn sighting(
+    mirror: &dyn Mirror,
+    track: Track,
+    also: Vec<String>,
+    head: Option<CommitId>,
+) -> anyhow::Result<Sighting> {
     let commit = mirror.fetch(&track.revision).await?;
     let meta = mirror.meta(&commit).await?;
     let descends = match &head {
@@ -149,8 +169,11 @@ async fn sighting(mirror: &dyn Mirror, track: Track, head: Option<CommitId>) -> 
             false
         }),
     };
+    // A rewritten history is stated and allowed revision by revision.
+    let also = if descends { also } else { Vec::new() };
     Ok(Sighting {
         track,
+        also,
         commit,
         descends,
         author: format!("{} <{}>", meta.author_name, meta.author_email),

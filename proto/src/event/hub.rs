@@ -22,12 +22,13 @@ pub fn encode(fact: &HubFact) -> Vec<u8> {
         HubFact::SourceAllowed { track: of, commit } => {
             v1::SourceAllowed { track: Some(track(&of)), commit: commit.to_string() }.encode_to_vec()
         }
-        HubFact::CommitSeen { track: of, previous, author, subject, committed_at } => v1::CommitSeen {
+        HubFact::CommitSeen { track: of, also, previous, author, subject, committed_at } => v1::CommitSeen {
             track: Some(track(&of)),
             previous: previous.map(|commit| commit.to_string()).unwrap_or_default(),
             author,
             subject,
             committed_at_ms: committed_at.0,
+            also,
         }
         .encode_to_vec(),
         HubFact::HistoryRewritten { track: of, old, new } => {
@@ -142,6 +143,7 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> {
             let raw: v1::CommitSeen = message("CommitSeen", payload)?;
             HubFact::CommitSeen {
                 track: read_track(raw.track)?,
+                also: raw.also,
                 previous: optional(&raw.previous, CommitId::parse)?,
                 author: raw.author,
                 subject: raw.subject,

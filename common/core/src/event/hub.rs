@@ -47,6 +47,8 @@ pub enum HubFact {
     CommitSeen {
         /// Repository and revision.
         track: Track,
+        /// Other revisions of the repository that stood at the same commit before and do so now, such as `HEAD`.
+        also: Vec<String>,
         /// Where it was before, if it was known.
         previous: Option<CommitId>,
         /// Author as Git names them.

@@ -87,6 +87,8 @@ pub fn decide(state: &State, command: &Command, actor: &Actor, at: At) -> Result
 pub struct Sighting {
     /// Repository and revision.
     pub track: Track,
+    /// Other revisions of the repository with the same accepted head and the same commit now.
+    pub also: Vec<String>,
     /// Where it points.
     pub commit: CommitId,
     /// Whether that commit descends from the accepted head (`true` when there is none).
@@ -122,6 +124,7 @@ pub fn sight(state: &State, sighting: &Sighting, at: At) -> Option<HubEvent> {
         },
         _ => HubFact::CommitSeen {
             track: sighting.track.clone(),
+            also: sighting.also.clone(),
             previous: head.map(|head| head.commit.clone()),
             author: sighting.author.clone(),
             subject: sighting.subject.chars().take(SUBJECT_MAX).collect(),

@@ -100,12 +100,15 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
         HubFact::SourceRemoved { source } => {
             state.sources.remove(source);
         }
-        HubFact::CommitSeen { track, author, subject, .. } => {
+        HubFact::CommitSeen { track, also, author, subject, .. } => {
             let Some(commit) = event.context.commit.clone() else { return };
             let (author, subject) = (author.clone(), subject.clone());
             let trace = event.context.trace.clone();
             let head = Head { commit, index, author, subject, seen_at: event.context.at, trace };
-            state.tracks.insert(track.clone(), TrackState { head: Some(head), parked: None });
+            for revision in also.iter().chain([&track.revision]) {
+                let track = Track { url: track.url.clone(), revision: revision.clone() };
+                state.tracks.insert(track, TrackState { head: Some(head.clone()), parked: None });
+            }
         }
         HubFact::HistoryRewritten { track, new, .. } => {
             state.tracks.entry(track.clone()).or_default().parked = Some(new.clone());

@@ -7,7 +7,7 @@ use super::input::{Append, Input, Outcome, Outputs, Rendered, Reply, Settings};
 use crate::catalog::{self, Reading};
 use crate::desired::Mark;
 use crate::event::{Actor, Context, HubEvent, HubFact};
-use crate::id::{AccountKey, ClusterName, CommitId, SourceName};
+use crate::id::{AccountKey, AppId, ClusterName, CommitId, SourceName};
 use crate::planner::{self, Variant, plan::Stay};
 use crate::source::{self, Track};
 use crate::time::At;
@@ -35,7 +35,9 @@ pub struct Hub {
     dirty: BTreeSet<ClusterName>,
     uses: BTreeMap<ClusterName, BTreeSet<Variant>>,
     users: BTreeMap<Variant, BTreeSet<ClusterName>>,
-    refused: BTreeMap<ClusterName, BTreeMap<crate::id::AppId, String>>,
+    /// The app that a variant is rendered for; the first one where several share it.
+    apps: BTreeMap<Variant, AppId>,
+    refused: BTreeMap<ClusterName, BTreeMap<AppId, String>>,
     read_at: BTreeMap<SourceName, CommitId>,
     rendered_at: BTreeMap<Variant, CommitId>,
     followed: BTreeSet<Track>,
@@ -56,6 +58,7 @@ impl Hub {
             dirty: BTreeSet::new(),
             uses: BTreeMap::new(),
             users: BTreeMap::new(),
+            apps: BTreeMap::new(),
             refused: BTreeMap::new(),
             read_at: BTreeMap::new(),
             rendered_at: BTreeMap::new(),
@@ -74,7 +77,7 @@ impl Hub {
     }
 
     /// Apps that Git names for a cluster and that cannot be placed, with the reason.
-    pub fn refused(&self, cluster: &ClusterName) -> Option<&BTreeMap<crate::id::AppId, String>> {
+    pub fn refused(&self, cluster: &ClusterName) -> Option<&BTreeMap<AppId, String>> {
         self.refused.get(cluster)
     }
 
@@ -174,10 +177,11 @@ impl Hub {
             self.book.owe(Debt::Render(variant));
             return;
         }
-        let context = Context::new(Actor::Hub, at)
+        let mut context = Context::new(Actor::Hub, at)
             .commit(&commit)
             .cause(head.map(|head| head.index))
             .trace(head.and_then(|head| head.trace.clone()));
+        context.app = self.apps.get(&variant).cloned();
         self.rendered_at.insert(variant.clone(), commit.clone());
         let known = self.durable.planner.bundles.get(&variant);
         let failed_here =
@@ -233,7 +237,12 @@ impl Hub {
     fn touched(&mut self, event: &HubEvent) {
         let cluster = event.context.cluster.as_ref();
         match &event.fact {
-            HubFact::CommitSeen { track, .. } | HubFact::SourceAllowed { track, .. } => self.moved(track),
+            HubFact::CommitSeen { track, also, .. } => {
+                for revision in also.iter().chain([&track.revision]) {
+                    self.moved(&Track { url: track.url.clone(), revision: revision.clone() });
+                }
+            }
+            HubFact::SourceAllowed { track, .. } => self.moved(track),
             HubFact::SourceAdded { source, .. } => {
                 self.book.owe(Debt::Read(source.clone()));
                 self.every_cluster();
@@ -321,6 +330,9 @@ impl Hub {
             catalog::placements(&self.durable.catalog, &self.durable.sources, name, known);
         let (leaving, joined) = (known.leaving, known.enrolment.is_some());
         let stay = if leaving { Stay::Leaves } else { Stay::Stays };
+        for (app, placement) in &placements {
+            self.apps.entry(placement.variant.clone()).or_insert_with(|| app.clone());
+        }
         self.use_variants(name, placements.values().map(|placement| placement.variant.clone()).collect());
         let mark = self.durable.planner.next_mark(name);
         let none = planner::Desired::default();
@@ -354,6 +366,7 @@ impl Hub {
                 users.remove(name);
                 if users.is_empty() {
                     self.users.remove(gone);
+                    self.apps.remove(gone);
                 }
             }
         }
