@@ -54,9 +54,12 @@ impl Admit {
             };
             Ok((member, PublicKey(enrolment.event_key)))
         });
-        found.await.map_err(|_| stopping())?.map_err(|revoked| match revoked {
-            true => Refused::new(Code::Revoked, "Its account was revoked when the cluster was removed."),
-            false => Refused::new(Code::Identity, "No cluster of this hub has this account."),
+        found.await.map_err(|_| stopping())?.map_err(|revoked| {
+            if revoked {
+                Refused::new(Code::Revoked, "Its account was revoked when the cluster was removed.")
+            } else {
+                Refused::new(Code::Identity, "No cluster of this hub has this account.")
+            }
         })
     }
 

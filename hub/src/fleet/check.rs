@@ -170,11 +170,11 @@ fn clusters(joined: usize, silent: &[String]) -> Row {
 }
 
 fn named(names: &[String]) -> String {
-    let mut text = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > NAMED_MAX {
-        text.push_str(&format!(" and {} more", names.len() - NAMED_MAX));
+    let shown = names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(NAMED_MAX) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
-    text
 }
 
 fn disk(folder: &Path) -> Row {

@@ -77,7 +77,7 @@ pub(super) fn row(stored: &Stored, names: &Names) -> Result<EventRow, Error> {
 
 fn source(header: &Header, fact: &Decoded, names: &Names) -> String {
     let of_app = || header.context.app.as_ref().map(|app| app.source.to_string());
-    let named = match fact {
+    let own = match fact {
         Decoded::Hub(event) => match &event.fact {
             HubFact::SourceAdded { source, .. }
             | HubFact::SourceRemoved { source }
@@ -93,7 +93,7 @@ fn source(header: &Header, fact: &Decoded, names: &Names) -> String {
         },
         Decoded::Agent(_) | Decoded::Unknown => None,
     };
-    named.or_else(of_app).unwrap_or_default()
+    own.or_else(of_app).unwrap_or_default()
 }
 
 fn reason(fact: &Decoded) -> String {

@@ -16,6 +16,7 @@ use taffrail_core::event::agent::{Phase, Status};
 use taffrail_core::event::{Actor, AgentFact, HubEvent, HubFact};
 use taffrail_core::health::Health;
 use taffrail_core::id::{AppId, ClusterName};
+use taffrail_core::node::hub::Durable;
 use taffrail_core::time::At;
 use taffrail_proto::event::Decoded;
 use taffrail_proto::v1::HistoryRow;
@@ -59,13 +60,22 @@ impl FleetService {
         cluster: Option<ClusterName>,
         limit: usize,
     ) -> Result<Answer<(Vec<HistoryRow>, bool)>, Error> {
-        let looked =
-            self.ask(move |hub, _| Ok((resolve(hub.state(), &name)?, Names::of(hub.state())))).await?;
+        let looked = self.ask(move |hub, _| Ok((known(hub.state(), &name)?, Names::of(hub.state())))).await?;
         let Answer { view, value } = looked;
         let (app, names) = value?;
         let before = view.state_index.saturating_add(1);
         let value = self.read(move |log| history(log, &app, cluster.as_ref(), limit, &names, before)).await?;
         Ok(Answer { view, value })
+    }
+}
+
+/// The app that a name means. One that is gone from Git is found by its whole name: its deliveries stay in the log.
+fn known(state: &Durable, name: &AppName) -> Result<AppId, Error> {
+    match (resolve(state, name), &name.source) {
+        (Err(Error::NotFound { .. }), Some(source)) => {
+            Ok(AppId { source: source.clone(), name: name.name.clone() })
+        }
+        (found, _) => found,
     }
 }
 

@@ -67,6 +67,10 @@ pub struct Settings {
 
 /// The port of the API over the driver and the log.
 #[derive(Clone)]
+#[expect(
+    clippy::module_name_repetitions,
+    reason = "where it is wired, `Service` alone would be one of several"
+)]
 pub struct FleetService {
     /// The way to the driver.
     pub handle: Handle,
@@ -141,8 +145,7 @@ impl Fleet for FleetService {
     }
 
     async fn sources(&self) -> Result<Answer<Vec<SourceRow>>, Error> {
-        let watch = Arc::clone(&self.watch);
-        self.ask(move |hub, _| sources::rows(hub.state(), |url| watch.status(url))).await
+        self.source_rows().await
     }
 
     async fn events(&self, which: &Events) -> Result<Answer<Found>, Error> {

@@ -9,6 +9,7 @@ use super::sight::condition;
 use crate::api::Error;
 use crate::log::Log;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::{Status, Trouble};
 use taffrail_core::health::Health;
@@ -55,22 +56,18 @@ type Listed = (Key, String);
 pub(super) fn fill(log: &dyn Log, rows: &mut [AppRow], open: &[Open]) -> Result<(), Error> {
     let mut bundles: BTreeMap<Digest, Option<Vec<Listed>>> = BTreeMap::new();
     for one in open {
-        if !bundles.contains_key(&one.digest) {
-            bundles.insert(one.digest, read(log, one.digest)?);
-        }
-        let listed = bundles.get(&one.digest).and_then(Option::as_ref);
-        let Some(row) = rows.iter_mut().find(|row| one.is_of(row)) else { continue };
-        let Some(instance) = row.instances.iter_mut().find(|row| row.cluster == one.cluster) else {
-            continue;
+        let listed = match bundles.entry(one.digest) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(read(log, one.digest)?),
         };
-        match listed {
-            Some(listed) => {
-                instance.objects = listed.iter().map(|object| object_row(object, one, instance)).collect()
-            }
-            None => {
-                let message = format!("Bundle {} is no longer kept here.", one.digest.short());
-                instance.conditions.push(condition("BundleGone", message, 0));
-            }
+        let row = rows.iter_mut().find(|row| one.is_of(row));
+        let instance = row.and_then(|row| row.instances.iter_mut().find(|row| row.cluster == one.cluster));
+        let Some(instance) = instance else { continue };
+        if let Some(listed) = listed {
+            instance.objects = listed.iter().map(|object| object_row(object, one, instance)).collect();
+        } else {
+            let message = format!("Bundle {} is no longer kept here.", one.digest.short());
+            instance.conditions.push(condition("BundleGone", message, 0));
         }
     }
     Ok(())

@@ -19,6 +19,9 @@ use taffrail_proto::v1::Done;
 /// How often a name that was made up is made up again because somebody else took it in between.
 const NAME_TRIES: usize = 5;
 
+/// The user name beside a token: forges take any.
+pub(super) const TOKEN_USER: &str = "token";
+
 /// A source to be added, with its words checked.
 #[derive(Clone)]
 struct Wanted {
@@ -153,9 +156,8 @@ impl FleetService {
             Credential::Password { username, password } => {
                 perform::Credential { username: username.clone(), password: Secret::new(password.0.clone()) }
             }
-            // Forges take any user name beside a token.
             Credential::Token(token) => perform::Credential {
-                username: String::from("token"),
+                username: TOKEN_USER.to_owned(),
                 password: Secret::new(token.0.clone()),
             },
         });

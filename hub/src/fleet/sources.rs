@@ -1,16 +1,49 @@
 //! Sources as rows: what Git says, what could not be read, and what is parked.
 
+use super::orders::TOKEN_USER;
 use super::sight::{CONDITIONS_MAX, condition};
+use super::{FleetService, internal};
+use crate::api::Error;
+use crate::api::service::Answer;
 use crate::perform::GitStatus;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use taffrail_core::catalog::Root;
 use taffrail_core::id::{CommitId, SourceName};
 use taffrail_core::node::hub::Durable;
 use taffrail_core::source::{Source, Track};
 use taffrail_proto::v1::{Condition, SourceRow, SourceStatus};
 
+impl FleetService {
+    /// Sources, with how each is logged in to.
+    pub(super) async fn source_rows(&self) -> Result<Answer<Vec<SourceRow>>, Error> {
+        let watch = Arc::clone(&self.watch);
+        let mut answer = self.ask(move |hub, _| rows(hub.state(), |url| watch.status(url))).await?;
+        let mirrors = Arc::clone(&self.mirrors);
+        let work = tokio::task::spawn_blocking(move || {
+            for row in &mut answer.value {
+                let user = mirrors.user(&row.url);
+                let user =
+                    user.map_err(|error| internal("reading the login of a repository", error.as_ref()))?;
+                row.credential = login(user.as_deref()).to_owned();
+            }
+            Ok(answer)
+        });
+        work.await.map_err(|error| internal("reading logins", &error))?
+    }
+}
+
+/// What kind of login a user name stands for.
+fn login(user: Option<&str>) -> &'static str {
+    match user {
+        None => "none",
+        Some(TOKEN_USER) => "token",
+        Some(_) => "password",
+    }
+}
+
 /// Every source.
-pub(super) fn rows(state: &Durable, git: impl Fn(&str) -> GitStatus) -> Vec<SourceRow> {
+fn rows(state: &Durable, git: impl Fn(&str) -> GitStatus) -> Vec<SourceRow> {
     state
         .sources
         .sources
@@ -33,7 +66,7 @@ fn row(state: &Durable, name: &SourceName, source: &Source, git: &GitStatus) -> 
     };
     let wrong = !matches!(status, SourceStatus::Followed | SourceStatus::New);
     let message = conditions.first().filter(|_| wrong).map(|first| first.message.clone());
-    let held = parked.first().and_then(|(track, _)| state.sources.head(track));
+    let before = parked.first().and_then(|(track, _)| state.sources.head(track));
     SourceRow {
         name: name.to_string(),
         url: source.track.url.clone(),
@@ -48,7 +81,7 @@ fn row(state: &Durable, name: &SourceName, source: &Source, git: &GitStatus) -> 
         credential: String::new(),
         message: message.unwrap_or_default(),
         conditions,
-        parked_commit: held.map(|head| head.commit.to_string()).unwrap_or_default(),
+        parked_commit: before.map(|head| head.commit.to_string()).unwrap_or_default(),
     }
 }
 

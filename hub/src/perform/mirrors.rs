@@ -75,6 +75,14 @@ impl Mirrors {
         Ok(())
     }
 
+    /// The user name with which a repository is logged in to; `None` without a login.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn user(&self, url: &str) -> anyhow::Result<Option<String>> {
+        Ok(self.credentials(url)?.map(|login| login.username))
+    }
+
     fn credentials(&self, url: &str) -> anyhow::Result<Option<Credentials>> {
         let path = self.folder.join(format!("{}.login", name(url)));
         let Some(text) = secret::read(&path)? else { return Ok(None) };

@@ -75,6 +75,7 @@ async fn a_login_lies_on_the_disk_before_the_source_is_followed_and_goes_with_it
     house.give(command).await.unwrap();
     let text = std::fs::read_to_string(&logins()[0]).unwrap();
     assert!(text.ends_with("hush"), "the token is kept beside the mirror");
+    assert_eq!(house.source().await.credential, "token");
     house.give(Command::RemoveSource { name: SourceName::parse("fleet").unwrap() }).await.unwrap();
     assert_eq!(logins(), Vec::<std::path::PathBuf>::new());
 }
