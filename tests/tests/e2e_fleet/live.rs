@@ -1,0 +1,106 @@
+//! The objects of one cluster, seen and changed past Taffrail.
+
+use anyhow::{Context, Result, ensure};
+use http::{Method, Request};
+use kube::Client;
+use serde_json::Value;
+use taffrail_tests::harness::wait_for;
+
+use super::fleet::BOUND;
+
+/// An API server and the paths of objects.
+pub(crate) struct Live {
+    client: Client,
+}
+
+/// The path of an object: `plural` with its group and version, such as `api/v1` and `services`.
+pub(crate) fn path(version: &str, namespace: &str, plural: &str, name: &str) -> String {
+    match namespace {
+        "" => format!("/{version}/{plural}/{name}"),
+        _ => format!("/{version}/namespaces/{namespace}/{plural}/{name}"),
+    }
+}
+
+/// A `ConfigMap`.
+pub(crate) fn config_map(namespace: &str, name: &str) -> String {
+    path("api/v1", namespace, "configmaps", name)
+}
+
+/// A `Service`.
+pub(crate) fn service(namespace: &str, name: &str) -> String {
+    path("api/v1", namespace, "services", name)
+}
+
+/// A `Deployment`.
+pub(crate) fn deployment(namespace: &str, name: &str) -> String {
+    path("apis/apps/v1", namespace, "deployments", name)
+}
+
+impl Live {
+    pub(crate) fn new(client: Client) -> Live {
+        Live { client }
+    }
+
+    async fn ask(&self, method: Method, path: &str, kind: &str, body: &Value) -> Result<Option<Value>> {
+        let body = if body.is_null() { Vec::new() } else { serde_json::to_vec(body)? };
+        let request = Request::builder().method(method.clone()).uri(path).header("content-type", kind);
+        match self.client.request::<Value>(request.body(body)?).await {
+            Ok(object) => Ok(Some(object)),
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("{method} {path}")),
+        }
+    }
+
+    /// The object, if it is there.
+    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>> {
+        self.ask(Method::GET, path, "application/json", &Value::Null).await
+    }
+
+    /// The object, which must be there.
+    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+        self.find(path).await?.with_context(|| format!("{path} is not there"))
+    }
+
+    /// Changes an object as somebody else (`manager`) would: a merge patch.
+    pub(crate) async fn edit(&self, path: &str, manager: &str, patch: &Value) -> Result<Value> {
+        let path = format!("{path}?fieldManager={manager}");
+        let edited = self.ask(Method::PATCH, &path, "application/merge-patch+json", patch).await?;
+        edited.with_context(|| format!("{path} is not there"))
+    }
+
+    /// Creates an object in a list.
+    pub(crate) async fn create(&self, list: &str, object: &Value) -> Result<Value> {
+        let made = self.ask(Method::POST, list, "application/json", object).await?;
+        made.with_context(|| format!("{list} is not served"))
+    }
+
+    /// Deletes an object that must be there.
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        let gone = self.ask(Method::DELETE, path, "application/json", &Value::Null).await?;
+        ensure!(gone.is_some(), "{path} is not there");
+        Ok(())
+    }
+
+    /// Waits until an object is there for which `fact` holds, and returns it.
+    pub(crate) async fn until(&self, path: &str, what: &str, fact: impl Fn(&Value) -> bool) -> Result<Value> {
+        wait_for(&format!("{path}: {what}"), BOUND, async || {
+            let found = self.get(path).await?;
+            ensure!(fact(&found), "it is {found}");
+            Ok(Some(found))
+        })
+        .await
+    }
+
+    /// Waits until an object is gone.
+    pub(crate) async fn until_gone(&self, path: &str) -> Result<()> {
+        wait_for(&format!("{path} is gone"), BOUND, async || {
+            Ok(self.find(path).await?.is_none().then_some(()))
+        })
+        .await
+    }
+}
+
+/// Uid and resource version: equal as long as nobody writes the object.
+pub(crate) fn version(object: &Value) -> String {
+    format!("{} {}", object["metadata"]["uid"], object["metadata"]["resourceVersion"])
+}

@@ -1,0 +1,8 @@
+//! A whole fleet on three real control planes: one hub, three agents, a Git server, and everything that may happen to them.
+//!
+//! The control planes are started once and shared; each test has a hub, agents and namespaces of its own.
+
+mod audit;
+mod delivery;
+mod fleet;
+mod live;
