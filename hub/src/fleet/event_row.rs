@@ -29,9 +29,11 @@ impl Names {
         signed.or(header.context.cluster.as_ref()).map(ToString::to_string).unwrap_or_default()
     }
 
+    /// The source that follows a revision, or else one of the same repository: apps may name revisions of their own.
     fn follower(&self, track: &Track) -> Option<String> {
-        let found = self.sources.iter().find(|(_, source)| source.track == *track);
-        found.map(|(name, _)| name.to_string())
+        let exact = self.sources.iter().find(|(_, source)| source.track == *track);
+        let related = || self.sources.iter().find(|(_, source)| track.same_repository(&source.track.url));
+        exact.or_else(related).map(|(name, _)| name.to_string())
     }
 }
 

@@ -25,7 +25,7 @@ impl FleetService {
                 let user = mirrors.user(&row.url);
                 let user =
                     user.map_err(|error| internal("reading the login of a repository", error.as_ref()))?;
-                row.credential = login(user.as_deref()).to_owned();
+                login(user.as_deref()).clone_into(&mut row.credential);
             }
             Ok(answer)
         });

@@ -133,8 +133,8 @@ impl House {
             ca_pem: "PEM".into(),
             credential_ttl: Span::secs(3_600),
         };
-        let (chains, _stop) = (BTreeMap::new(), stop.drop_guard());
-        let house = House { service, admit, log, folder, chains, _stop };
+        let chains = BTreeMap::new();
+        let house = House { service, admit, log, folder, chains, _stop: stop.drop_guard() };
         house.input(Input::Started { version: "0.1.0".into(), epoch: 1 }).await;
         house
     }
@@ -177,6 +177,7 @@ impl House {
     pub(super) async fn push(&self, number: u8, descends: bool) {
         self.input(Input::Sighted(Sighting {
             track: track(),
+            also: Vec::new(),
             commit: commit(number),
             descends,
             author: "Ada <ada@example.com>".into(),
