@@ -52,7 +52,9 @@ async fn a_search_is_the_same_in_pages_and_in_both_directions() {
         house.sealed(number, "apps/api").await;
         house.say(&joined, "fleet/api", |_| {}).await;
     }
-    let kinds = vec![String::from("InstanceChanged"), String::from("CommitSeen")];
+    // Many of one kind, then a single one of another: a page of the first ends before the second is met.
+    house.give(Command::Sync { app: app("api"), clusters: vec![] }).await.unwrap();
+    let kinds = vec![String::from("SyncRequested"), String::from("CommitSeen")];
     for filter in [
         EventFilter::default(),
         EventFilter { kinds, ..EventFilter::default() },
