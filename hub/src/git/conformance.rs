@@ -96,6 +96,26 @@ async fn a_commit_travels_from_the_server_into_memory() {
 }
 
 #[tokio::test]
+async fn revisions_that_stand_still_cost_one_connection_and_new_ones_come_with_it() {
+    let stage = Stage::new().await;
+    let first = stage.publish("First", &[("x", "1")]);
+    let mirror = stage.mirror(None);
+    let revisions = ["HEAD", "main", "nowhere", first.as_str()].map(str::to_owned);
+    let found = mirror.advance(&revisions).await.unwrap();
+    let wanted = [Some(first.clone()), Some(first.clone()), None, Some(first.clone())];
+    assert_eq!(revisions.iter().map(|name| found[name].clone()).collect::<Vec<_>>(), wanted);
+    assert_eq!(mirror.meta(&first).await.unwrap().subject, "First", "what is new is local afterwards");
+
+    let before = stage.server.seen().len();
+    mirror.advance(&revisions).await.unwrap();
+    let asked = stage.server.seen()[before..].to_vec();
+    assert_eq!(asked.len(), 2, "an advertisement and one listing of references: {asked:?}");
+    let second = stage.publish("Second", &[("x", "2")]);
+    let found = mirror.advance(&revisions).await.unwrap();
+    assert_eq!((&found["main"], &found[first.as_str()]), (&Some(second), &Some(first)));
+}
+
+#[tokio::test]
 async fn a_rewritten_branch_is_no_descendant_and_the_old_commit_stays() {
     let stage = Stage::new().await;
     let base = stage.publish("Base", &[("x", "0")]);

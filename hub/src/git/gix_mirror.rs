@@ -1,5 +1,6 @@
 //! Mirrors kept by `gix` in bare repositories.
 
+use std::collections::BTreeMap;
 use std::{
     path::Path,
     sync::{
@@ -95,6 +96,30 @@ impl Inner {
         Server { remote: &self.remote, limits: self.limits }
     }
 
+    fn advance(
+        &self,
+        revisions: Vec<(String, Revision)>,
+        interrupt: &Arc<AtomicBool>,
+    ) -> Result<BTreeMap<String, Option<CommitId>>, Error> {
+        let mut found = BTreeMap::new();
+        let (commits, names): (Vec<_>, Vec<_>) =
+            revisions.into_iter().partition(|(_, revision)| matches!(revision, Revision::Commit(_)));
+        for (text, revision) in commits {
+            let commit = self.fetch(&revision, &text, interrupt)?;
+            found.insert(text, Some(commit));
+        }
+        if names.is_empty() {
+            return Ok(found);
+        }
+        let (texts, asked): (Vec<String>, Vec<Revision>) = names.into_iter().unzip();
+        let ids = self.server().advance(&self.repo.to_thread_local(), &asked, interrupt)?;
+        let repo = self.repo.to_thread_local();
+        for (text, id) in texts.into_iter().zip(ids) {
+            found.insert(text, id.map(|id| peel(&repo, id)).transpose()?);
+        }
+        Ok(found)
+    }
+
     fn fetch(&self, revision: &Revision, text: &str, interrupt: &Arc<AtomicBool>) -> Result<CommitId, Error> {
         let repo = self.repo.to_thread_local();
         if let Revision::Commit(commit) = revision {
@@ -131,6 +156,16 @@ impl Mirror for GixMirror {
             Ok(found.map(|(_, id)| walk::commit_id(&id)))
         })
         .await
+    }
+
+    async fn advance(&self, revisions: &[String]) -> Result<BTreeMap<String, Option<CommitId>>, Error> {
+        let parsed: Vec<(String, Revision)> = revisions
+            .iter()
+            .map(|text| Ok((text.clone(), Revision::parse(text)?)))
+            .collect::<Result<_, Error>>()?;
+        let _one = self.inner.fetching.lock().await;
+        let limit = self.inner.limits.fetch + GRACE;
+        self.run("fetch", limit, move |inner, interrupt| inner.advance(parsed, interrupt)).await
     }
 
     async fn fetch(&self, revision: &str) -> Result<CommitId, Error> {

@@ -21,6 +21,7 @@ pub mod webhook;
 mod conformance;
 
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use taffrail_core::{id::CommitId, time::At};
 
 pub use error::Error;
@@ -53,7 +54,7 @@ pub const TEXT_BYTES_MAX: usize = 500;
 ///
 /// Promises, each checked by `conformance.rs`:
 /// 1. "Could not read" is an error; `Ok(None)` of [`Mirror::look`] means the server answered and has no such revision.
-/// 2. `look` never transfers objects; `fetch` returns only commits whose history and trees are then local.
+/// 2. `look` never transfers objects, `advance` only when there is something new; `fetch` returns only commits whose history and trees are then local.
 /// 3. A commit that was fetched stays readable, whatever happens to its branch.
 /// 4. Every network call ends within its time limit.
 /// 5. Credentials go to the scheme, host and port of the declared URL only, and appear in no error.
@@ -62,6 +63,10 @@ pub trait Mirror: Send + Sync {
     /// Asks the server what `revision` names now: `HEAD`, a branch, a tag (peeled), or a full commit id, which is
     /// answered without asking.
     async fn look(&self, revision: &str) -> Result<Option<CommitId>, Error>;
+
+    /// Looks at several revisions over one connection and brings what is new, so that the answers are local afterwards.
+    /// When nothing is new no object is transferred. `None` stands for a revision that the server does not have.
+    async fn advance(&self, revisions: &[String]) -> Result<BTreeMap<String, Option<CommitId>>, Error>;
 
     /// Brings `revision` with its history into the mirror and returns its commit.
     ///

@@ -108,23 +108,37 @@ impl Server<'_> {
         revision: &Revision,
     ) -> Result<Option<(String, ObjectId)>, Error> {
         let candidates = revision.candidates();
-        let specs: Vec<String> = candidates.clone();
-        let remote = self.gix_remote(repo, &specs)?;
+        let remote = self.gix_remote(repo, &candidates)?;
         let connection = self.connect(&remote, self.limits.look)?;
         let (map, _) = connection
             .ref_map(gix::progress::Discard, ref_map::Options::default())
             .map_err(|error| self.failed("look at", &error))?;
-        let standing = |wanted: &String| {
-            map.remote_refs.iter().find_map(|found| match found {
-                Ref::Direct { full_ref_name, object }
-                | Ref::Peeled { full_ref_name, object, .. }
-                | Ref::Symbolic { full_ref_name, object, .. } => {
-                    (full_ref_name == wanted.as_str()).then(|| (wanted.clone(), *object))
-                }
-                Ref::Unborn { .. } => None,
-            })
-        };
-        Ok(candidates.iter().find_map(standing))
+        Ok(first_of(&candidates, &map.remote_refs))
+    }
+
+    /// What each revision names on the server, over one connection; objects that are not here yet are brought.
+    pub(super) fn advance(
+        &self,
+        repo: &Repository,
+        revisions: &[Revision],
+        interrupt: &Arc<AtomicBool>,
+    ) -> Result<Vec<Option<ObjectId>>, Error> {
+        let wanted: Vec<Vec<String>> = revisions.iter().map(Revision::candidates).collect();
+        let specs: Vec<String> = wanted.iter().flatten().map(|source| kept_as(source)).collect();
+        let remote = self.gix_remote(repo, &specs)?;
+        let connection = self.connect(&remote, self.limits.fetch)?;
+        let prepared = connection
+            .prepare_fetch(gix::progress::Discard, ref_map::Options::default())
+            .map_err(|error| self.failed("look at", &error))?;
+        let refs = &prepared.ref_map().remote_refs;
+        let found: Vec<Option<ObjectId>> =
+            wanted.iter().map(|candidates| first_of(candidates, refs).map(|(_, id)| id)).collect();
+        if found.iter().flatten().any(|id| !repo.has_object(*id)) {
+            prepared
+                .receive(gix::progress::Discard, interrupt)
+                .map_err(|error| self.failed("fetch", &error))?;
+        }
+        Ok(found)
     }
 
     /// Brings `source` (a full reference name or an object id) and its history; returns nothing: the caller knows
@@ -135,7 +149,7 @@ impl Server<'_> {
         source: &str,
         interrupt: &Arc<AtomicBool>,
     ) -> Result<(), Error> {
-        let specs = [format!("+{source}:refs/taffrail/{}", source.trim_start_matches("refs/"))];
+        let specs = [kept_as(source)];
         let remote = self.gix_remote(repo, &specs)?;
         let connection = self.connect(&remote, self.limits.fetch)?;
         connection
@@ -226,6 +240,26 @@ impl Server<'_> {
         }
         Error::Network { action, url, source: cause }
     }
+}
+
+/// The refspec under which a reference of the server is kept.
+fn kept_as(source: &str) -> String {
+    format!("+{source}:refs/taffrail/{}", source.trim_start_matches("refs/"))
+}
+
+/// The first of the names that the server has, and the object it stands at.
+fn first_of(names: &[String], refs: &[Ref]) -> Option<(String, ObjectId)> {
+    let standing = |wanted: &String| {
+        refs.iter().find_map(|found| match found {
+            Ref::Direct { full_ref_name, object }
+            | Ref::Peeled { full_ref_name, object, .. }
+            | Ref::Symbolic { full_ref_name, object, .. } => {
+                (full_ref_name == wanted.as_str()).then(|| (wanted.clone(), *object))
+            }
+            Ref::Unborn { .. } => None,
+        })
+    };
+    names.iter().find_map(standing)
 }
 
 /// The credentials as the `Basic` scheme sends them.

@@ -100,7 +100,7 @@ impl Watch {
         if let Some(cause) = cause {
             cause.adopt(&span);
         }
-        let outcome = self.tracks(tracks).instrument(span).await;
+        let outcome = self.tracks(&url, tracks).instrument(span).await;
         let failed = outcome.err().map(|error| format!("{error:#}"));
         if let Some(error) = &failed {
             tracing::warn!(repo = %url, error, "look at repository failed, will retry");
@@ -113,34 +113,39 @@ impl Watch {
         known.error = failed;
     }
 
-    /// Looks at every revision of a repository. Those that moved together are seen together; one that cannot be looked at
-    /// does not keep the others from being seen.
-    async fn tracks(&self, tracks: Vec<Track>) -> anyhow::Result<()> {
+    /// Looks at every revision of a repository over one connection. Those that moved together are seen together; one that
+    /// is not there does not keep the others from being seen.
+    async fn tracks(&self, url: &str, tracks: Vec<Track>) -> anyhow::Result<()> {
+        let mirror = self.mirrors.get(url)?;
+        let revisions: Vec<String> = tracks.iter().map(|track| track.revision.clone()).collect();
+        let mut found = mirror.advance(&revisions).await?;
         let mut moved: BTreeMap<(CommitId, Option<CommitId>), Vec<Track>> = BTreeMap::new();
-        let mut failed = None;
+        let mut missing = Vec::new();
         for track in tracks {
-            match self.moved(&track).await {
-                Ok(Some(step)) => moved.entry(step).or_default().push(track),
-                Ok(None) => {}
-                Err(error) => failed = Some(error),
+            let Some(commit) = found.remove(&track.revision).flatten() else {
+                missing.push(track.revision);
+                continue;
+            };
+            if let Some(head) = self.news(&track, &commit).await? {
+                moved.entry((commit, head)).or_default().push(track);
             }
         }
-        for ((_, head), mut tracks) in moved {
+        for ((commit, head), mut tracks) in moved {
             let track = tracks.remove(0);
-            let mirror = self.mirrors.get(&track.url)?;
             let also = tracks.into_iter().map(|track| track.revision).collect();
-            let sighting = sighting(&*mirror, track, also, head).await?;
+            let sighting = sighting(&*mirror, track, also, commit, head).await?;
             self.handle.post().input(Input::Sighted(sighting)).await?;
         }
-        failed.map_or(Ok(()), Err)
+        let names = missing.join(", ");
+        anyhow::ensure!(
+            names.is_empty(),
+            "revision {names} is not in the repository; everything stays as it is"
+        );
+        Ok(())
     }
 
-    /// Where a revision is now and where it was accepted last, if that is news.
-    async fn moved(&self, track: &Track) -> anyhow::Result<Option<(CommitId, Option<CommitId>)>> {
-        let mirror = self.mirrors.get(&track.url)?;
-        let Some(found) = mirror.look(&track.revision).await? else {
-            anyhow::bail!("revision {} is not in the repository; everything stays as it is", track.revision);
-        };
+    /// The accepted head of a revision, if it being at `commit` now is news.
+    async fn news(&self, track: &Track, commit: &CommitId) -> anyhow::Result<Option<Option<CommitId>>> {
         let of = track.clone();
         let known = self.handle.look(move |hub, _| {
             let state = hub.state().sources.tracks.get(&of);
@@ -148,8 +153,8 @@ impl Watch {
             (head, state.and_then(|state| state.parked.clone()))
         });
         let (head, parked) = known.await?;
-        let seen = (head.as_ref() == Some(&found) && parked.is_none()) || parked.as_ref() == Some(&found);
-        Ok((!seen).then_some((found, head)))
+        let seen = (head.as_ref() == Some(commit) && parked.is_none()) || parked.as_ref() == Some(commit);
+        Ok((!seen).then_some(head))
     }
 }
 
@@ -157,9 +162,9 @@ async fn sighting(
     mirror: &dyn Mirror,
     track: Track,
     also: Vec<String>,
+    commit: CommitId,
     head: Option<CommitId>,
 ) -> anyhow::Result<Sighting> {
-    let commit = mirror.fetch(&track.revision).await?;
     let meta = mirror.meta(&commit).await?;
     let descends = match &head {
         None => true,
