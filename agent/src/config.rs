@@ -101,12 +101,6 @@ pub const TABLE: Table = Table {
             "How often the agent reports that it lives; at most a third of the hub's cluster.lease.",
         ),
         setting(
-            "outbox.bytes-max",
-            Kind::Bytes { min: 1 << 20, max: 16 << 30 },
-            "64MiB",
-            "Largest size of the events that wait for the hub: a day of a lively cluster.",
-        ),
-        setting(
             "listen.probes",
             Kind::Address,
             "127.0.0.1:8081",
@@ -215,8 +209,6 @@ pub struct Config {
     pub health_timeout: Duration,
     /// How often the agent reports that it lives.
     pub heartbeat: Duration,
-    /// Largest size of the events that wait for the hub.
-    pub outbox_bytes_max: u64,
     /// Address of probes and metrics.
     pub probes: SocketAddr,
     /// Time to finish after SIGTERM.
@@ -268,7 +260,6 @@ impl Config {
             kube,
             health_timeout: values.duration("health.timeout"),
             heartbeat: values.duration("hub.heartbeat"),
-            outbox_bytes_max: values.bytes("outbox.bytes-max"),
             probes: values.given("listen.probes").parse().expect("the value was checked"),
             grace: values.duration("shutdown.grace"),
             log_format: Format::parse(values.given("log.format")).expect("the value was checked"),

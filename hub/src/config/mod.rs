@@ -75,8 +75,6 @@ pub struct Config {
     pub tls: Option<OwnTls>,
     /// Silence after which a cluster is Unknown.
     pub lease: Duration,
-    /// How often agents report that they live.
-    pub heartbeat: Duration,
     /// How long a join token is valid.
     pub token_ttl: Duration,
     /// How long an agent's NATS credential is valid.
@@ -183,15 +181,6 @@ impl Config {
         let url = url(values, &names, listen);
         let nats = nats(values, &names, &mut errors);
         let tls = own_tls(values, &mut errors);
-        let (lease, heartbeat) = (values.duration("cluster.lease"), values.duration("cluster.heartbeat"));
-        if heartbeat * 3 > lease {
-            errors.push(config::Error::BadValue {
-                key: "cluster.heartbeat".to_owned(),
-                value: values.given("cluster.heartbeat").to_owned(),
-                origin: values.origin("cluster.heartbeat").clone(),
-                rule: "expected at most a third of cluster.lease".to_owned(),
-            });
-        }
         if !errors.is_empty() {
             return Err(Errors { errors });
         }
@@ -204,8 +193,7 @@ impl Config {
             git: git(values),
             render: render(values),
             tls,
-            lease,
-            heartbeat,
+            lease: values.duration("cluster.lease"),
             token_ttl: values.duration("join.token-ttl"),
             credential_ttl: values.duration("join.credential-ttl"),
             agent_image: values.given("join.image").to_owned(),
@@ -346,10 +334,7 @@ mod tests {
         let config = read(&[]).unwrap();
         assert_eq!(config.url, "https://localhost:8443");
         assert_eq!(config.nats.advertise, ["tls://localhost:4222"]);
-        assert_eq!(
-            (config.lease.as_secs(), config.heartbeat.as_secs(), config.git.poll.as_secs()),
-            (30, 10, 30)
-        );
+        assert_eq!((config.lease.as_secs(), config.git.poll.as_secs()), (30, 30));
         assert_eq!(config.tls, None);
     }
 
@@ -373,7 +358,6 @@ mod tests {
         for (flags, told) in [
             (&[("nats.managed", "false")][..], "nats.url is missing"),
             (&[("tls.certificate", "/c.pem"), ("tls.key", "/k.pem")], "tls.ca is missing"),
-            (&[("cluster.heartbeat", "11s")], "cluster.heartbeat cannot be \"11s\""),
             (&[("git.poll", "4s")], "git.poll cannot be \"4s\""),
             (&[("git.pol", "40s")], "did you mean git.poll?"),
         ] {

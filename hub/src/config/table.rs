@@ -142,12 +142,6 @@ pub const TABLE: Table = Table {
             "30s",
             "Silence after which a cluster is Unknown: three heartbeats, one lost to an agent's restart, one to NATS, one spare.",
         ),
-        setting(
-            "cluster.heartbeat",
-            time(SECOND, HOUR),
-            "10s",
-            "How often an agent reports that it lives; at most a third of cluster.lease.",
-        ),
         setting("join.token-ttl", time(Duration::from_mins(1), DAY), "1h", "How long a join token is valid."),
         setting(
             "join.credential-ttl",
