@@ -8,7 +8,7 @@ use crate::v1;
 use bytes::Bytes;
 use prost::Message;
 use std::sync::Arc;
-use taffrail_core::cluster::{Batch, Chain, Link};
+use taffrail_core::cluster::{Batch, Chain, Link, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::id::AccountKey;
@@ -49,8 +49,8 @@ pub struct Outgoing {
     pub incarnation: u64,
     /// Its time.
     pub at: At,
-    /// The index in force.
-    pub held: Mark,
+    /// What the agent says of itself.
+    pub vitals: Vitals,
     /// Encoded headers and payloads, consecutive.
     pub events: Vec<(Bytes, Bytes)>,
 }
@@ -61,7 +61,8 @@ pub fn encode_request(outgoing: &Outgoing, key: &SigningKey) -> Vec<u8> {
         account: outgoing.account.to_string(),
         incarnation: outgoing.incarnation,
         at_ms: outgoing.at.0,
-        held: Some(mark(outgoing.held)),
+        held: Some(mark(outgoing.vitals.held)),
+        waiting: outgoing.vitals.waiting,
     }
     .encode_to_vec();
     let signature = match outgoing.events.last() {
@@ -82,8 +83,6 @@ pub struct Incoming {
     pub facts: Vec<Option<AgentEvent>>,
     /// The signature over the last header.
     pub signature: Bytes,
-    /// The index that the agent holds.
-    pub held: Mark,
 }
 
 /// What a request claims before it is verified: for records of refusals.
@@ -113,7 +112,8 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Resu
     if request.headers.is_empty() && heartbeat.account != account.as_str() {
         return Err(Error::OtherAccount(heartbeat.account));
     }
-    let mut batch = Batch { incarnation: heartbeat.incarnation, links: Vec::new() };
+    let vitals = Vitals { held: read_mark(heartbeat.held), waiting: heartbeat.waiting };
+    let mut batch = Batch { vitals, incarnation: heartbeat.incarnation, links: Vec::new() };
     let mut facts = Vec::new();
     for (header, payload) in request.headers.into_iter().zip(request.payloads) {
         let read = decode_header(&header)?;
@@ -122,7 +122,7 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Resu
         batch.links.push(link);
         facts.push(fact);
     }
-    Ok(Incoming { batch, facts, signature: request.signature.into(), held: read_mark(heartbeat.held) })
+    Ok(Incoming { batch, facts, signature: request.signature.into() })
 }
 
 fn link(

@@ -6,6 +6,7 @@ use crate::identity::{Keys, Member};
 use crate::journal::{self, Journal, Write};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use taffrail_core::cluster::Vitals;
 use taffrail_core::time::At;
 use taffrail_proto::event::decode_header;
 use taffrail_proto::report::{Answer, BYTES_MAX, EVENTS_MAX, Outgoing, encode_request, open_answer};
@@ -88,14 +89,14 @@ impl Outbox {
     /// One request and its answer; whether there was one.
     async fn round(&mut self) -> Result<bool, journal::Error> {
         let from = self.sent.borrow().receipted + 1;
-        let held = self.shown.borrow_and_update().held;
+        let Shown { held, last_seq } = *self.shown.borrow_and_update();
         let rows = self.journal.outbox_from(from, EVENTS_MAX, BYTES_MAX as u64)?;
         let member = self.member.borrow().clone();
         let outgoing = Outgoing {
             account: member.account.clone(),
             incarnation: self.incarnation,
             at: wall(),
-            held,
+            vitals: Vitals { held, waiting: (last_seq + 1).saturating_sub(from) },
             events: rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect(),
         };
         let body = encode_request(&outgoing, &self.keys.event);

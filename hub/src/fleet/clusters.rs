@@ -4,7 +4,6 @@ use super::instance;
 use super::sight::{CONDITIONS_MAX, Sight, condition};
 use taffrail_core::cluster::Cluster;
 use taffrail_core::id::ClusterName;
-use taffrail_core::planner::Desired;
 use taffrail_proto::v1::{ClusterRow, Condition, HealthStatus, SyncStatus};
 
 /// Every cluster as it last was.
@@ -21,6 +20,7 @@ fn row(sight: Sight<'_>, name: &ClusterName, cluster: &Cluster) -> ClusterRow {
     let count = |test: fn(&taffrail_proto::v1::InstanceRow) -> bool| {
         u32::try_from(instances.iter().filter(|row| test(row)).count()).unwrap_or(u32::MAX)
     };
+    let vitals = sight.hub.vitals(name).unwrap_or_default();
     ClusterRow {
         name: name.to_string(),
         labels: cluster.labels.clone(),
@@ -34,27 +34,14 @@ fn row(sight: Sight<'_>, name: &ClusterName, cluster: &Cluster) -> ClusterRow {
             .map(|enrolment| enrolment.kubernetes_version.clone())
             .unwrap_or_default(),
         generation_desired: desired.map_or(0, |desired| desired.index.mark.generation),
-        generation_taken: desired.map_or(0, taken),
+        generation_taken: vitals.held.generation,
         instances: count(|_| true),
         instances_synced: count(|row| row.sync() == SyncStatus::Synced),
         instances_healthy: count(|row| row.health() == HealthStatus::Healthy),
-        outbox: 0,
+        outbox: vitals.waiting,
         conditions: conditions(sight, name, cluster),
         invited_until_ms: cluster.invitation.as_ref().map_or(0, |open| open.expires_at.0),
     }
-}
-
-/// The newest index whose effect its agent has told of. Marks of other epochs cannot be compared by generation.
-fn taken(desired: &Desired) -> u64 {
-    let held = desired.index.mark;
-    let told = |(app, entry): (_, &taffrail_core::desired::Entry)| {
-        desired.reports.get(app).is_some_and(|report| report.status.since >= entry.since)
-    };
-    if desired.index.entries.iter().all(told) {
-        return held.generation;
-    }
-    let marks = desired.reports.values().map(|report| report.status.since);
-    marks.filter(|mark| mark.epoch == held.epoch).map(|mark| mark.generation).max().unwrap_or(0)
 }
 
 fn conditions(sight: Sight<'_>, name: &ClusterName, cluster: &Cluster) -> Vec<Condition> {

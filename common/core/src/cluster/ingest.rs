@@ -1,6 +1,7 @@
 //! Events of an agent: taken in order, without gaps, each once.
 
 use super::state::{Chain, Enrolment};
+use crate::desired::Mark;
 use crate::digest::Digest;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -20,9 +21,20 @@ pub struct Link {
     pub payload: Arc<[u8]>,
 }
 
+/// What an agent says of itself with every request. It decides nothing; it is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Vitals {
+    /// The index in force.
+    pub held: Mark,
+    /// Events that wait in its outbox, those of this request among them.
+    pub waiting: u64,
+}
+
 /// A signed request of an agent; the signature was checked at the edge. Empty batches are heartbeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
+    /// What the agent says of itself.
+    pub vitals: Vitals,
     /// Incarnation of the agent's journal.
     pub incarnation: u64,
     /// Its events in order.

@@ -254,9 +254,9 @@ impl House {
         self.chains.insert(joined.account.clone(), (seq + 1, hash));
         let link =
             Link { seq: seq + 1, previous, hash, header: (*header).into(), payload: (*payload).into() };
-        let batch = Batch { incarnation: 1, links: vec![link] };
+        let batch = Batch { incarnation: 1, links: vec![link], ..Batch::default() };
         let (facts, signature) = (vec![Some(event)], bytes::Bytes::from_static(b"signed"));
-        let incoming = Incoming { batch, facts, signature, held: Mark::default() };
+        let incoming = Incoming { batch, facts, signature };
         let answered = self.service.handle.events(account, incoming).await.unwrap();
         assert!(matches!(answered.reply, core::Reply::Receipt { .. }), "{:?}", answered.reply);
     }

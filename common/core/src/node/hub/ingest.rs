@@ -2,7 +2,7 @@
 
 use super::input::{Append, Foreign, Reply};
 use super::step::Hub;
-use crate::cluster::{self, Batch, Chain, Ingested, JoinRequest};
+use crate::cluster::{self, Batch, Chain, Ingested, JoinRequest, Vitals};
 use crate::event::{Actor, AgentEvent, Context, HubEvent, HubFact};
 use crate::id::AccountKey;
 use crate::time::{At, Span};
@@ -57,6 +57,9 @@ impl Hub {
             }
             Ingested::Accepted { chain, from } => {
                 self.hear(&name, at);
+                let taken = u64::try_from(batch.links.len() - from).unwrap_or(u64::MAX);
+                let waiting = batch.vitals.waiting.saturating_sub(taken);
+                self.vitals.insert(name.clone(), Vitals { waiting, ..batch.vitals });
                 for (link, event) in batch.links.iter().zip(facts).skip(from) {
                     let index = self.durable.index + 1;
                     let place = Chain { incarnation: batch.incarnation, seq: link.seq, hash: link.hash };

@@ -5,6 +5,7 @@ use super::debt::{Book, Debt, Effect, Previous};
 use super::durable::Durable;
 use super::input::{Append, Input, Outcome, Outputs, Rendered, Reply, Settings};
 use crate::catalog::{self, Reading};
+use crate::cluster::Vitals;
 use crate::desired::Mark;
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{AccountKey, AppId, ClusterName, CommitId, SourceName};
@@ -29,6 +30,7 @@ pub struct Hub {
     pub(super) out: Outputs,
     pub(super) book: Book,
     pub(super) heard: BTreeMap<ClusterName, At>,
+    pub(super) vitals: BTreeMap<ClusterName, Vitals>,
     pub(super) deadlines: BTreeSet<(At, ClusterName)>,
     pub(super) refusals: BTreeMap<AccountKey, At>,
     started_at: At,
@@ -52,6 +54,7 @@ impl Hub {
             out: Outputs::default(),
             book: Book::default(),
             heard: BTreeMap::new(),
+            vitals: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             refusals: BTreeMap::new(),
             started_at: At::default(),
@@ -74,6 +77,11 @@ impl Hub {
     /// When a cluster was last heard of by this process.
     pub fn heard_at(&self, cluster: &ClusterName) -> Option<At> {
         self.heard.get(cluster).copied()
+    }
+
+    /// What a cluster's agent last said of itself; nothing after a restart, until it is heard.
+    pub fn vitals(&self, cluster: &ClusterName) -> Option<Vitals> {
+        self.vitals.get(cluster).copied()
     }
 
     /// Apps that Git names for a cluster and that cannot be placed, with the reason.
@@ -307,6 +315,7 @@ impl Hub {
         }
         self.users.retain(|_, users| !users.is_empty());
         self.refused.remove(cluster);
+        self.vitals.remove(cluster);
         self.dirty.remove(cluster);
     }
 
@@ -342,6 +351,9 @@ impl Hub {
         if joined && !changes.is_empty() {
             let bundle = changes.iter().find_map(|change| change.entry.as_ref());
             let mut context = Context::new(Actor::Hub, at).cluster(name);
+            if let [only] = changes.as_slice() {
+                context = context.app(&only.app);
+            }
             if let Some(entry) = bundle {
                 context = context.commit(&entry.commit).trace(entry.trace.clone());
             }
