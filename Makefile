@@ -19,8 +19,8 @@ check: ## Formatting, lints, the rules of the house, documents
 fmt: ## Format the code
 	@cargo fmt --all
 
-bench: ## Measure, and print tables
-	@scripts/setup.sh demo && $(ENV) cargo run --release -p taffrail-tests --bin bench
+bench: ## Measure, and print tables (SMOKE=1 only sees that it works)
+	@scripts/setup.sh test && $(ENV) cargo build --release --workspace --bins && cargo run --release -p taffrail-tests --bin bench -- $(if $(SMOKE),--smoke)
 
 setup: ## Fetch and build what the tests need
 	@scripts/setup.sh test
