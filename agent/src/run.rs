@@ -11,7 +11,7 @@ use crate::kube::home::{self, Home};
 use crate::kube::inventory::Inventories;
 use crate::kube::lease::{self, Election, Role};
 use crate::kube::secret::Store;
-use crate::kube::{Access, Api, Change, Clients, Watches};
+use crate::kube::{Access, Api, Change, Clients, Watcher, Watches};
 use crate::perform::{Perform, Tools, fingerprint};
 use crate::{mark, probes};
 use anyhow::Context as _;
@@ -239,21 +239,8 @@ async fn wire(
     let (held, verified) = held(&snapshot, floor, &member);
     let incarnation = snapshot.incarnation;
     let sent = watch::Sender::new(Sent { receipted: snapshot.receipted, connected: false });
-    let timeout = u64::try_from(config.health_timeout.as_millis()).unwrap_or(u64::MAX);
-    let limits = Limits { health_timeout: Span(timeout), ..Limits::default() };
-    let agent = Agent::new(held, stored(&snapshot)?, limits);
-
-    let seed = keys.user.seed().context("read the NATS key")?;
-    let bus: Arc<dyn Bus> = Arc::new(
-        bus::Nats::connect(bus::Settings {
-            urls: member.nats_urls.clone(),
-            account: member.account.clone(),
-            login: Login::new(&member.nats_jwt, &seed)?,
-            ca_pem: Some(member.ca_pem.clone()),
-            tls: Tls::Required,
-        })
-        .await?,
-    );
+    let agent = Agent::new(held, stored(&snapshot)?, limits(config));
+    let bus = connect(&member, &keys).await?;
     let api = Api::new(clients.clone());
     let (watches, streams, changes) = Watches::new(&clients, api.discovery());
     let tools = Arc::new(Tools {
@@ -290,22 +277,9 @@ async fn wire(
         behind: behind.clone(),
         sent: sent.clone(),
     };
-    supervisor.spawn("driver", Kind::Service, Stage::Work, move |stop| async move {
-        driver.run(&mut perform, stop).await.map_err(Into::into)
-    });
-    supervisor.spawn("outbox", Kind::Service, Stage::Output, move |stop| async move {
-        outbox.run(stop).await.map_err(Into::into)
-    });
-    let starting = handle.clone();
-    supervisor.spawn("start", Kind::Job, Stage::Work, move |_| async move {
-        starting.input(Input::Started { version: VERSION.to_owned(), kubernetes, journal: state }).await;
-        Ok(())
-    });
-    supervisor.spawn("watches", Kind::Service, Stage::Intake, move |stop| async move {
-        streams.run(stop).await;
-        Ok(())
-    });
-    observe(supervisor, changes, handle.clone());
+    let begin = Input::Started { version: VERSION.to_owned(), kubernetes, journal: state };
+    core_tasks(supervisor, driver, perform, outbox, begin, handle.clone());
+    observe(supervisor, streams, changes, handle.clone());
     follow(supervisor, bus.clone(), behind, handle, keys.clone(), members.clone());
     renew(supervisor, identity, bus, keys, members);
     let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe() });
@@ -320,6 +294,45 @@ async fn wire(
     Ok(())
 }
 
+fn limits(config: &Config) -> Limits {
+    let timeout = u64::try_from(config.health_timeout.as_millis()).unwrap_or(u64::MAX);
+    Limits { health_timeout: Span(timeout), ..Limits::default() }
+}
+
+/// The connection to the message bus, as the member that the hub let in.
+async fn connect(member: &Member, keys: &Keys) -> anyhow::Result<Arc<dyn Bus>> {
+    let seed = keys.user.seed().context("read the NATS key")?;
+    let settings = bus::Settings {
+        urls: member.nats_urls.clone(),
+        account: member.account.clone(),
+        login: Login::new(&member.nats_jwt, &seed)?,
+        ca_pem: Some(member.ca_pem.clone()),
+        tls: Tls::Required,
+    };
+    Ok(Arc::new(bus::Nats::connect(settings).await?))
+}
+
+/// The driver, what it sends, and its first input.
+fn core_tasks(
+    supervisor: &mut Supervisor,
+    driver: Driver,
+    mut perform: Perform,
+    outbox: Outbox,
+    begin: Input,
+    handle: Handle,
+) {
+    supervisor.spawn("driver", Kind::Service, Stage::Work, move |stop| async move {
+        driver.run(&mut perform, stop).await.map_err(Into::into)
+    });
+    supervisor.spawn("outbox", Kind::Service, Stage::Output, move |stop| async move {
+        outbox.run(stop).await.map_err(Into::into)
+    });
+    supervisor.spawn("start", Kind::Job, Stage::Work, move |_| async move {
+        handle.input(begin).await;
+        Ok(())
+    });
+}
+
 fn stored(snapshot: &Snapshot) -> anyhow::Result<BTreeMap<AppId, taffrail_core::node::agent::Stored>> {
     let read = |(app, bytes): (&String, &bytes::Bytes)| {
         let stored =
@@ -329,8 +342,17 @@ fn stored(snapshot: &Snapshot) -> anyhow::Result<BTreeMap<AppId, taffrail_core::
     snapshot.instances.iter().map(read).collect()
 }
 
-/// Changes of live objects on their way to the driver.
-fn observe(supervisor: &mut Supervisor, mut changes: tokio::sync::mpsc::Receiver<Change>, handle: Handle) {
+/// Watches, and changes of live objects on their way to the driver.
+fn observe(
+    supervisor: &mut Supervisor,
+    streams: Watcher,
+    mut changes: tokio::sync::mpsc::Receiver<Change>,
+    handle: Handle,
+) {
+    supervisor.spawn("watches", Kind::Service, Stage::Intake, move |stop| async move {
+        streams.run(stop).await;
+        Ok(())
+    });
     supervisor.spawn("changes", Kind::Service, Stage::Intake, move |stop| async move {
         loop {
             let change = tokio::select! {

@@ -8,20 +8,20 @@ use axum::http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 
 /// Takes notices signed with one of several secrets. Without a secret the path does not exist.
-pub struct GitHook {
+pub struct Notices {
     secrets: Vec<Secret>,
     looks: Arc<Watch>,
 }
 
-impl GitHook {
+impl Notices {
     /// Notices signed with any of `secrets` have the repositories looked at.
-    pub fn new(secrets: Vec<Secret>, looks: Arc<Watch>) -> GitHook {
-        GitHook { secrets, looks }
+    pub fn new(secrets: Vec<Secret>, looks: Arc<Watch>) -> Notices {
+        Notices { secrets, looks }
     }
 }
 
 #[async_trait]
-impl Hook for GitHook {
+impl Hook for Notices {
     async fn received(&self, headers: &HeaderMap, body: &[u8]) -> StatusCode {
         if self.secrets.is_empty() {
             return StatusCode::NOT_FOUND;

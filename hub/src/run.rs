@@ -10,7 +10,7 @@ use crate::fleet::{Admit, FleetService, Settings as FleetSettings};
 use crate::git::Secret;
 use crate::git::remote::Limits;
 use crate::git::url::FileUrls;
-use crate::hook::GitHook;
+use crate::hook::Notices;
 use crate::log::{Log, Rocks, read_epoch, write_epoch};
 use crate::metrics::Metrics;
 use crate::nats::accounts::{Accounts, Cluster};
@@ -139,12 +139,11 @@ async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Opene
     )?;
     let log: Arc<dyn Log> = Arc::new(log);
     let epoch_file = config.data_dir.join("epoch");
-    let epoch = match read_epoch(&epoch_file)? {
-        Some(epoch) => epoch,
-        None => {
-            write_epoch(&epoch_file, 1)?;
-            1
-        }
+    let epoch = if let Some(epoch) = read_epoch(&epoch_file)? {
+        epoch
+    } else {
+        write_epoch(&epoch_file, 1)?;
+        1
     };
     let folding = log.clone();
     let durable = tokio::task::spawn_blocking(move || replay(&*folding)).await??;
@@ -174,6 +173,16 @@ fn certificates(config: &Config) -> anyhow::Result<(Material, Option<Arc<Authori
     Ok((Material::built_in(&authority, wall())?, Some(Arc::new(authority))))
 }
 
+/// What the tasks of a running hub share.
+struct Parts {
+    tools: Arc<Tools>,
+    handle: Handle,
+    looks: Arc<Watch>,
+    shown: watch::Receiver<u64>,
+    keys: Arc<Keys>,
+    material: Material,
+}
+
 /// Builds every part and starts every task.
 async fn wire(
     config: &Config,
@@ -185,79 +194,85 @@ async fn wire(
     let (managed, accounts, bus) = messaging(config, &keys, &material).await?;
     let (driver, handle, shown) = Driver::new(hub, log.clone());
     let (tracks, followed) = watch::channel(BTreeSet::new());
+    let renderer = Arc::new(Renderer::new(rendering(config)?));
+    let mirrors = Arc::new(mirrors(config));
+    let tools = Arc::new(Tools { log, bus, accounts, vault, mirrors, renderer, tracks });
+    let looks = Arc::new(Watch::new(handle.clone(), tools.mirrors.clone(), followed));
+    let perform = Perform::new(tools.clone(), handle.clone(), TaskTracker::new());
+    let parts = Parts { tools, handle, looks, shown, keys, material };
+    core_tasks(supervisor, driver, perform, parts.handle.clone(), epoch);
+    git_tasks(supervisor, config, &parts);
+    bus_tasks(supervisor, &parts);
+    certificate_tasks(supervisor, &parts.material, authority);
+    let served = served(config, &parts, supervisor)?;
+    serve_https(served, &parts.material, listener, supervisor).await?;
+    Ok(managed)
+}
+
+fn mirrors(config: &Config) -> Mirrors {
     let files = if config.git.allow_file { FileUrls::Allowed } else { FileUrls::Refused };
     let limits = Limits { fetch: config.git.fetch_timeout, ..Limits::default() };
-    let mirrors = Arc::new(Mirrors::new(config.data_dir.join("mirrors"), files, limits));
-    let renderer = Arc::new(Renderer::new(rendering(config)?));
-    let tools = Arc::new(Tools {
-        log: log.clone(),
-        bus: bus.clone(),
-        accounts: accounts.clone(),
-        vault: vault.clone(),
-        mirrors: mirrors.clone(),
-        renderer,
-        tracks,
-    });
-    let looks = Arc::new(Watch::new(handle.clone(), mirrors.clone(), followed));
-    let tasks = TaskTracker::new();
-    let perform = Perform::new(tools.clone(), handle.clone(), tasks);
-    core_tasks(supervisor, driver, perform, handle.clone(), epoch);
-    let (poll, watching) = (config.git.poll, looks.clone());
-    supervisor.spawn("git", Kind::Service, Stage::Intake, move |stop| async move {
-        watching.run(poll, stop).await;
-        Ok(())
-    });
-    bus_tasks(supervisor, &bus, &accounts, &handle, &vault);
-    let (collecting, asking) = (tools.clone(), handle.clone());
-    let kept = usize::try_from(config.indexes_kept).unwrap_or(usize::MAX);
-    supervisor.spawn("collect", Kind::Service, Stage::Work, move |stop| async move {
-        collect(collecting, asking, kept, stop).await;
-        Ok(())
-    });
-    certificate_tasks(supervisor, &material, authority);
+    Mirrors::new(config.data_dir.join("mirrors"), files, limits)
+}
 
+/// The API, the webhook, joining and metrics: what answers on the one port.
+fn served(config: &Config, parts: &Parts, supervisor: &mut Supervisor) -> anyhow::Result<Served> {
+    let Parts { tools, handle, looks, shown, keys, material } = parts;
     let admit = Admit {
         handle: handle.clone(),
-        keys,
-        vault,
+        keys: keys.clone(),
+        vault: tools.vault.clone(),
         nats_urls: config.nats.advertise.clone(),
         ca_pem: material.ca_pem.clone(),
         credential_ttl: span(config.credential_ttl),
     };
     let metrics = Arc::new(Metrics::new());
     metrics.clone().spawn(supervisor, handle.clone(), shown.clone());
-    let settings = FleetSettings {
-        lease: span(config.lease),
-        token_ttl: span(config.token_ttl),
-        hub_url: config.url.clone(),
-        ca_pem: material.ca_pem.clone(),
-        image: config.agent_image.clone(),
-        data_dir: config.data_dir.clone(),
+    let service = FleetService {
+        handle: handle.clone(),
+        log: tools.log.clone(),
+        watch: looks.clone(),
+        mirrors: tools.mirrors.clone(),
+        shown: shown.clone(),
+        link: tools.bus.link(),
+        settings: FleetSettings {
+            lease: span(config.lease),
+            token_ttl: span(config.token_ttl),
+            hub_url: config.url.clone(),
+            ca_pem: material.ca_pem.clone(),
+            image: config.agent_image.clone(),
+            data_dir: config.data_dir.clone(),
+        },
     };
-    let (watch, link) = (looks.clone(), bus.link());
-    let service = FleetService { handle, log, watch, mirrors, shown, link, settings };
-    let hook = GitHook::new(webhook_secrets(config)?, looks);
-    let keyring = administrators(config, &material.ca_pem)?;
-    let served = Served {
+    let hook = Notices::new(webhook_secrets(config)?, looks.clone());
+    Ok(Served {
         fleet: Arc::new(service),
-        keyring,
+        keyring: administrators(config, &material.ca_pem)?,
         metrics: Arc::new(move || metrics.text()),
         hook: Arc::new(hook),
         join: crate::join::router(Arc::new(admit), Arc::new(wall)),
-    };
-    let shown_certificate = tls::server_config(material.shown.clone(), &[b"h2", b"http/1.1"]);
+    })
+}
+
+async fn serve_https(
+    served: Served,
+    material: &Material,
+    listener: TcpListener,
+    supervisor: &mut Supervisor,
+) -> anyhow::Result<()> {
+    let certificate = tls::server_config(material.shown.clone(), &[b"h2", b"http/1.1"]);
     let routes_stop = CancellationToken::new();
     let routes = router(served, routes_stop.clone()).await?;
     supervisor.spawn("https", Kind::Service, Stage::Intake, move |stop| async move {
         let ending = stop.clone();
-        let serving = serve::serve(listener, Arc::new(shown_certificate), routes, stop);
+        let serving = serve::serve(listener, Arc::new(certificate), routes, stop);
         tokio::join!(serving, async move {
             ending.cancelled().await;
             routes_stop.cancel();
         });
         Ok(())
     });
-    Ok(managed)
+    Ok(())
 }
 
 fn rendering(config: &Config) -> anyhow::Result<RenderSettings> {
@@ -341,19 +356,29 @@ fn core_tasks(supervisor: &mut Supervisor, driver: Driver, mut perform: Perform,
     });
 }
 
-fn bus_tasks(
-    supervisor: &mut Supervisor,
-    bus: &Arc<dyn Bus>,
-    accounts: &Arc<Accounts>,
-    handle: &Handle,
-    vault: &Arc<Vault>,
-) {
-    let (listening, asking, signing) = (bus.clone(), handle.clone(), vault.clone());
+/// Looks at repositories, and drops bundles that nothing names any more.
+fn git_tasks(supervisor: &mut Supervisor, config: &Config, parts: &Parts) {
+    let (poll, watching) = (config.git.poll, parts.looks.clone());
+    supervisor.spawn("git", Kind::Service, Stage::Intake, move |stop| async move {
+        watching.run(poll, stop).await;
+        Ok(())
+    });
+    let (collecting, asking) = (parts.tools.clone(), parts.handle.clone());
+    let kept = usize::try_from(config.indexes_kept).unwrap_or(usize::MAX);
+    supervisor.spawn("collect", Kind::Service, Stage::Work, move |stop| async move {
+        collect(collecting, asking, kept, stop).await;
+        Ok(())
+    });
+}
+
+fn bus_tasks(supervisor: &mut Supervisor, parts: &Parts) {
+    let Parts { tools, handle, .. } = parts;
+    let (listening, asking, signing) = (tools.bus.clone(), handle.clone(), tools.vault.clone());
     supervisor.spawn("ingest", Kind::Service, Stage::Intake, move |stop| async move {
         ingest(listening, asking, signing, stop).await
     });
-    let (keeping, posting, accounts) = (bus.clone(), handle.clone(), accounts.clone());
-    let offering = vault.clone();
+    let (keeping, posting, accounts) = (tools.bus.clone(), handle.clone(), tools.accounts.clone());
+    let offering = tools.vault.clone();
     supervisor.spawn("streams", Kind::Service, Stage::Work, move |stop| async move {
         let mut looks = std::pin::pin!(bus::ensured(keeping).take_until(stop.cancelled_owned()));
         while let Some(found) = looks.next().await {

@@ -162,7 +162,7 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn config_map(name: &str, data: Value) -> Value {
+    fn config_map(name: &str, data: &Value) -> Value {
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name, "namespace": "web"}, "data": data})
     }
 
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn equal_objects_give_equal_bytes_in_any_order() {
-        let (a, b) = (config_map("a", json!({"x": "1"})), config_map("b", json!({})));
+        let (a, b) = (config_map("a", &json!({"x": "1"})), config_map("b", &json!({})));
         let one = encode(&[a.clone(), b.clone()]).unwrap();
         let other = encode(&[b, a]).unwrap();
         assert_eq!(one, other);
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn damaged_bytes_are_an_error_and_never_an_empty_bundle() {
-        let bundle = encode(&[config_map("a", json!({"x": "1"}))]).unwrap();
+        let bundle = encode(&[config_map("a", &json!({"x": "1"}))]).unwrap();
         let whole = bundle.compressed.len();
         for cut in 0..whole {
             assert!(decode(&bundle.compressed[..cut], bundle.digest).is_err(), "cut at {cut}");
@@ -267,7 +267,7 @@ mod tests {
         #[test]
         fn what_was_encoded_is_what_is_decoded(data in prop::collection::vec(tree(), 0..6), seed in any::<u64>()) {
             let objects: Vec<Value> =
-                data.into_iter().enumerate().map(|(at, data)| config_map(&format!("o{at}"), data)).collect();
+                data.into_iter().enumerate().map(|(at, data)| config_map(&format!("o{at}"), &data)).collect();
             let mut shuffled = objects.clone();
             let turn = usize::try_from(seed % 7).unwrap() % shuffled.len().max(1);
             shuffled.rotate_left(turn);

@@ -26,7 +26,7 @@ pub use discovery::{Served, Serving};
 pub use error::{ApiError, Kind};
 pub use labels::{Decoration, decorate};
 pub use pods::PODS_MAX;
-pub use watch::{Change, Fingerprint, Watches};
+pub use watch::{Change, Fingerprint, Watcher, Watches};
 
 use async_trait::async_trait;
 use serde_json::Value;

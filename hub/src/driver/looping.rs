@@ -83,8 +83,9 @@ impl Driver {
                 biased;
                 done = async { (&mut in_flight[0].0).await }, if !in_flight.is_empty() => {
                     done?;
-                    let (_, held) = in_flight.pop_front().expect("the batch that became durable");
-                    self.release(held, performer);
+                    if let Some((_, held)) = in_flight.pop_front() {
+                        self.release(held, performer);
+                    }
                 }
                 () = stop.cancelled() => break,
                 message = self.messages.recv(), if in_flight.len() < IN_FLIGHT_MAX => {

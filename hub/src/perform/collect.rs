@@ -11,7 +11,7 @@ use taffrail_core::node::hub::Hub;
 use tokio_util::sync::CancellationToken;
 
 /// Pause between two collections.
-const EVERY: Duration = Duration::from_secs(300);
+const EVERY: Duration = Duration::from_mins(5);
 
 /// What the last indexes of a cluster named: content digest and sealed id.
 type Named = BTreeSet<(Digest, Digest)>;

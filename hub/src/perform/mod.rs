@@ -80,7 +80,9 @@ impl Perform {
     {
         let (post, bound): (Post, _) = (self.handle.post(), bound.clone());
         let span = tracing::info_span!("effect", debt = name(&debt));
-        trace.into_iter().for_each(|trace| adopt(&span, trace));
+        if let Some(trace) = trace {
+            adopt(&span, trace);
+        }
         let work = async move {
             let Ok(_permit) = bound.acquire_owned().await else { return };
             let input = payment.await.unwrap_or_else(|error| {

@@ -94,7 +94,7 @@ fn directory(tree: &Tree, path: &str) -> anyhow::Result<Option<Result<Listing, U
         let Some(bytes) = tree.load(file)? else { continue };
         match yaml::read(&bytes, file) {
             Ok(found) => {
-                documents.extend(found.into_iter().filter(|document| dialect(&document.value).is_some()))
+                documents.extend(found.into_iter().filter(|document| dialect(&document.value).is_some()));
             }
             Err(error) => {
                 let (file, line) = (Some(error.file.clone()), Some(error.line));

@@ -20,9 +20,10 @@ pub(super) struct Job {
 /// Renders a variant unless the commit touches nothing that it reads.
 pub(super) async fn render(tools: Arc<Tools>, job: Job) -> anyhow::Result<Input> {
     let mirror = tools.mirrors.get(&job.variant.track.url)?;
-    let outcome = match untouched(&*mirror, &job).await? {
-        true => Outcome::Unchanged,
-        false => outcome(&tools, &*mirror, &job).await?,
+    let outcome = if untouched(&*mirror, &job).await? {
+        Outcome::Unchanged
+    } else {
+        outcome(&tools, &*mirror, &job).await?
     };
     Ok(Input::Rendered(Rendered { variant: job.variant, commit: job.commit, outcome }))
 }

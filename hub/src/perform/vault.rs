@@ -25,23 +25,21 @@ impl Vault {
     /// When a file cannot be read or written, or holds no key.
     pub fn open(folder: &Path) -> anyhow::Result<Vault> {
         let signer = folder.join("hub.key");
-        let signer = match secret::read(&signer)? {
-            Some(text) => SigningKey::from_seed_text(&text).context("read the hub's key")?,
-            None => {
-                let fresh = SigningKey::generate()?;
-                let text = fresh.seed_text().context("keep the hub's key")?;
-                secret::write(&signer, &text)?;
-                fresh
-            }
+        let signer = if let Some(text) = secret::read(&signer)? {
+            SigningKey::from_seed_text(&text).context("read the hub's key")?
+        } else {
+            let fresh = SigningKey::generate()?;
+            let text = fresh.seed_text().context("keep the hub's key")?;
+            secret::write(&signer, &text)?;
+            fresh
         };
         let sealing = folder.join("seal.key");
-        let secret = match secret::read(&sealing)? {
-            Some(text) => SealingSecret::parse(&text).context("read the sealing secret")?,
-            None => {
-                let fresh = SealingSecret::generate()?;
-                secret::write(&sealing, &fresh.to_text())?;
-                fresh
-            }
+        let secret = if let Some(text) = secret::read(&sealing)? {
+            SealingSecret::parse(&text).context("read the sealing secret")?
+        } else {
+            let fresh = SealingSecret::generate()?;
+            secret::write(&sealing, &fresh.to_text())?;
+            fresh
         };
         Ok(Vault { signer, secret, keys: Mutex::default(), offered: Mutex::default() })
     }

@@ -158,6 +158,13 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> {
                 new: CommitId::parse(&raw.new)?,
             }
         }
+        other => return decode_catalog(other, payload),
+    };
+    Ok(Some(fact))
+}
+
+fn decode_catalog(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> {
+    let fact = match kind {
         "CatalogChanged" => {
             let raw: v1::CatalogChanged = message("CatalogChanged", payload)?;
             HubFact::CatalogChanged {

@@ -103,8 +103,14 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
         HubFact::CommitSeen { track, also, author, subject, .. } => {
             let Some(commit) = event.context.commit.clone() else { return };
             let (author, subject) = (author.clone(), subject.clone());
-            let trace = event.context.trace.clone();
-            let head = Head { commit, index, author, subject, seen_at: event.context.at, trace };
+            let head = Head {
+                commit,
+                index,
+                author,
+                subject,
+                seen_at: event.context.at,
+                trace: event.context.trace.clone(),
+            };
             for revision in also.iter().chain([&track.revision]) {
                 let track = Track { url: track.url.clone(), revision: revision.clone() };
                 state.tracks.insert(track, TrackState { head: Some(head.clone()), parked: None });
