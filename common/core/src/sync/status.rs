@@ -16,7 +16,8 @@ const NAMED_MAX: usize = 20;
 /// Longest message, in characters.
 const MESSAGE_MAX: usize = 400;
 
-/// So many changes of health within [`BUDGET_SPAN`] are stated at once; further ones are folded for [`FOLD`].
+/// So many changes of health of one revision within [`BUDGET_SPAN`] are stated at once; further ones are folded for
+/// [`FOLD`].
 const BUDGET: usize = 4;
 
 /// See [`BUDGET`].
@@ -112,6 +113,10 @@ impl Instance {
             self.state_after = None;
             return;
         }
+        if stated.since != status.since {
+            // What a new revision comes to is no flapping of the one before.
+            self.stated_at.clear();
+        }
         if !same(stated, &status, false) {
             return self.state(status, at);
         }
@@ -157,4 +162,60 @@ fn same(before: &Status, now: &Status, health: bool) -> bool {
 
 fn cut(text: &str) -> String {
     text.chars().take(MESSAGE_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::{Entry, MAX_DELETES, Mark, Policy};
+    use crate::digest::Digest;
+    use crate::id::CommitId;
+    use crate::sync::state::Limits;
+    use alloc::collections::BTreeMap;
+
+    /// An instance that is done, with one workload.
+    fn resting() -> Instance {
+        let entry = Entry {
+            since: Mark { epoch: 1, generation: 1 },
+            digest: Digest::default(),
+            sealed: Digest::default(),
+            commit: CommitId::parse(&"a".repeat(40)).unwrap(),
+            policy: Policy {
+                namespace: String::from("n"),
+                create_namespace: false,
+                prune: true,
+                self_heal: true,
+                allow_empty: false,
+                max_deletes: MAX_DELETES,
+            },
+            approved: None,
+            withdrawn: None,
+            trace: None,
+        };
+        let mut instance = Instance::new(entry, BTreeMap::new(), None, None, Limits::default());
+        instance.step = Step::Resting;
+        let (group, kind) = (String::from("apps"), String::from("Deployment"));
+        let key = Key { group, kind, namespace: String::from("n"), name: String::from("web") };
+        instance.health.insert(key, Judgement::new(Health::Healthy, ""));
+        instance
+    }
+
+    #[test]
+    fn flapping_health_is_folded_and_a_new_revision_is_stated_at_once() {
+        let mut instance = resting();
+        let mut stated = Vec::new();
+        let mut turn = |instance: &mut Instance, health: Health, ms: u64| {
+            instance.health.values_mut().for_each(|judged| judged.health = health);
+            instance.restate(At(ms));
+            stated.push(instance.facts.drain(..).count());
+        };
+        for ms in 0..6 {
+            let health = if ms % 2 == 0 { Health::Healthy } else { Health::Progressing };
+            turn(&mut instance, health, ms);
+        }
+        instance.entry.since = Mark { epoch: 1, generation: 2 };
+        turn(&mut instance, Health::Progressing, 6);
+        turn(&mut instance, Health::Healthy, 7);
+        assert_eq!(stated, [1, 1, 1, 1, 0, 0, 1, 1]);
+    }
 }
