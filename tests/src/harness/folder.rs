@@ -57,11 +57,8 @@ impl Folder {
 
     /// The end of each log in it, oldest name first.
     pub fn logs(&self) -> String {
-        let mut text = String::new();
-        for path in logs(&self.path, DEPTH_MAX) {
-            text.push_str(&format!("--- {}\n{}\n", path.display(), tail(&path, LOG_TAIL)));
-        }
-        text
+        let show = |path: PathBuf| format!("--- {}\n{}\n", path.display(), tail(&path, LOG_TAIL));
+        logs(&self.path, DEPTH_MAX).into_iter().map(show).collect::<Vec<_>>().concat()
     }
 }
 

@@ -1,6 +1,7 @@
 //! A hub with its own NATS, as a process.
 
 use std::ffi::OsString;
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -215,8 +216,11 @@ impl Hub {
     pub async fn webhook(&self, body: &str) -> Result<u16> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
         let tag = hmac::sign(&key, body.as_bytes());
-        let digits: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        self.webhook_signed(body, &format!("sha256={digits}")).await
+        let mut signature = "sha256=".to_owned();
+        for byte in tag.as_ref() {
+            write!(signature, "{byte:02x}").context("write to a string")?;
+        }
+        self.webhook_signed(body, &signature).await
     }
 
     /// Sends `body` to the webhook with any signature; returns the HTTP status.

@@ -19,7 +19,7 @@ const LOG_TAIL: usize = 20;
 /// Longest time that a process may take to end after SIGTERM: its own grace is 25 s.
 const END_MAX: Duration = Duration::from_secs(35);
 /// Waits for the end of its input, which this process holds, then kills a group and whoever a pid file names.
-const GUARD: &str = r#"cat >/dev/null; kill -KILL -- "-$1"; [ -z "$2" ] || kill -KILL "$(cat "$2")""#;
+const GUARD: &str = r#"cat >/dev/null; kill -s KILL -- "-$1"; [ -z "$2" ] || kill -s KILL "$(cat "$2")""#;
 
 /// How a process is started, again and again.
 #[derive(Clone, Debug)]
@@ -144,6 +144,30 @@ pub(super) fn command(program: &Path) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn whoever_dies_takes_its_processes_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let other = folder.path().join("other.pid");
+        let plan = Plan {
+            name: "part".into(),
+            program: "/bin/sh".into(),
+            arguments: vec![
+                "-c".into(),
+                format!("set -m; sleep 1000 & echo $! >{}; wait", other.display()).into(),
+            ],
+            log: folder.path().join("part.log"),
+            other_pid_file: Some(other.clone()),
+        };
+        let mut process = plan.start().unwrap();
+        let pid = async || Ok(std::fs::read_to_string(&other).ok().and_then(|text| text.trim().parse().ok()));
+        let pid = wait_for("the other process", END_MAX, pid).await.unwrap();
+        drop(process.guard.stdin.take()); // what the end of this process would do
+        wait_for("the process is gone", END_MAX, async || process.ended()).await.unwrap();
+        let pid = Pid::from_raw(pid).unwrap();
+        let gone = async || Ok(rustix::process::test_kill_process(pid).is_err().then_some(()));
+        wait_for("the other process is gone", END_MAX, gone).await.unwrap();
+    }
 
     #[tokio::test]
     async fn a_process_is_asked_to_end_or_killed_and_says_why_it_ended() {

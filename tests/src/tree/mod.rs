@@ -1,4 +1,4 @@
-//! The sample GitOps tree of suites and demo: `apps/payments-api` with overlays, `policies`, and a root for each cluster.
+//! The sample tree of suites and demo: `apps/payments-api` with overlays, `policies`, and a root for each cluster.
 //!
 //! ```text
 //! apps/payments-api/base/                    ConfigMap, Deployment, Service
@@ -35,7 +35,7 @@ const ROOT: [(&str, &str); 2] = [
     ("apps.yaml", include_str!("files/clusters/__CLUSTER__/apps.yaml")),
 ];
 
-/// The app that the tree delivers; its Deployment, Service and ConfigMap have the same name.
+/// The app that the tree delivers; its Deployment, Service and `ConfigMap` have the same name.
 pub const APP: &str = "payments-api";
 
 /// Which variant of the app a cluster gets.
