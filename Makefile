@@ -8,7 +8,7 @@ help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A fleet on this machine, told step by step (ONCE=1 ends it; KUBECONFIGS="a b c" uses real clusters)
-	@scripts/setup.sh demo && $(ENV) cargo run -p taffrail-tests --bin demo -- $(if $(ONCE),--once) $(foreach k,$(KUBECONFIGS),--kubeconfig $(k))
+	@scripts/setup.sh demo && $(ENV) cargo build --workspace --bins && "$$CARGO_TARGET_DIR/debug/demo" $(if $(ONCE),--once) $(foreach k,$(KUBECONFIGS),--kubeconfig $(k))
 
 test: ## Every test, on real parts
 	@scripts/setup.sh test && scripts/test.sh

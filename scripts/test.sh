@@ -5,6 +5,8 @@ cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 
+# Suites start the programs themselves, which a test build does not make.
+cargo build --workspace --bins
 if [ -x "$TAFFRAIL_CACHE/bin/control-plane" ] && [ -x "$TAFFRAIL_CACHE/bin/kwok" ]; then
   exec cargo test --workspace "$@"
 fi

@@ -4,5 +4,6 @@
 pub mod bench;
 pub mod cluster;
 pub mod contract;
+pub mod demo;
 pub mod harness;
 pub mod tree;
