@@ -19,7 +19,7 @@ pub const ERROR_METADATA: &str = "taffrail-error-bin";
 /// base64 adds a third.
 const DETAIL_BYTES_MAX: usize = 2_048;
 
-/// Makes a status whose metadata carries `detail`; long texts are cut at [`DETAIL_BYTES_MAX`].
+/// Makes a status whose metadata carries `detail`; long texts are cut.
 pub fn status_with_detail(code: Code, message: &str, mut detail: ErrorDetail) -> Status {
     cut(&mut detail.cause);
     cut(&mut detail.next);

@@ -61,25 +61,27 @@ impl Players {
         }
     }
 
-    fn note(&self, what: impl ToString) {
-        self.seen.lock().unwrap().push(what.to_string());
+    fn note(&self, what: &str) {
+        self.seen.lock().expect("a lock that nobody poisoned").push(what.to_owned());
     }
 
     fn seen(&self) -> Vec<String> {
-        self.seen.lock().unwrap().clone()
+        self.seen.lock().expect("a lock that nobody poisoned").clone()
     }
 
     /// Invites one more cluster, each time under another name.
     fn issue(&self, until: At) -> Token {
-        let token = Token::generate().unwrap();
-        let mut clusters = self.clusters.lock().unwrap();
+        let token = Token::generate().expect("a token");
+        let mut clusters = self.clusters.lock().expect("a lock that nobody poisoned");
         let invite = Command::Invite {
-            cluster: ClusterName::parse(&format!("paris-{}", token.digest().short())).unwrap(),
+            cluster: ClusterName::parse(&format!("paris-{}", token.digest().short())).expect("a valid name"),
             labels: BTreeMap::new(),
             token: token.digest(),
             expires_at: until,
         };
-        for event in cluster::decide(&clusters, &invite, &Actor::Hub, NOW).unwrap() {
+        for event in
+            cluster::decide(&clusters, &invite, &Actor::Hub, NOW).expect("an invitation that is taken")
+        {
             cluster::evolve(&mut clusters, &event);
         }
         token
@@ -87,13 +89,13 @@ impl Players {
 }
 
 fn account() -> AccountKey {
-    AccountKey::parse(&format!("A{}", "B".repeat(55))).unwrap()
+    AccountKey::parse(&format!("A{}", "B".repeat(55))).expect("a valid account")
 }
 
 #[async_trait]
 impl Admission for Players {
     async fn join(&self, request: Request) -> Result<Joined, Refused> {
-        let mut clusters = self.clusters.lock().unwrap();
+        let mut clusters = self.clusters.lock().expect("a lock that nobody poisoned");
         let presented = cluster::JoinRequest {
             token: request.token_digest,
             account: account(),
@@ -111,7 +113,7 @@ impl Admission for Players {
             Ok((_, None)) => self.note("repeated"),
             Err((reason, _)) => {
                 let refused = refused(reason);
-                self.note(refused.code);
+                self.note(refused.code.as_str());
                 return Err(refused);
             }
         }
@@ -122,7 +124,7 @@ impl Admission for Players {
         if self.revoked.load(Ordering::SeqCst) {
             return Err(Refused::new(Code::Revoked, "Removed in a test."));
         }
-        let clusters = self.clusters.lock().unwrap();
+        let clusters = self.clusters.lock().expect("a lock that nobody poisoned");
         let mut enrolments = clusters.clusters.values().filter_map(|cluster| cluster.enrolment.as_ref());
         let found = enrolments.find(|enrolment| enrolment.account == *asked);
         found
@@ -149,14 +151,15 @@ struct Hub {
 
 impl Hub {
     async fn start() -> Hub {
-        Hub::start_on(TcpListener::bind("127.0.0.1:0").await.unwrap())
+        Hub::start_on(TcpListener::bind("127.0.0.1:0").await.expect("a free port"))
     }
 
     fn start_on(listener: TcpListener) -> Hub {
-        let folder = tempfile::tempdir().unwrap();
-        let authority = Authority::open(folder.path(), &["hub.example.org".to_owned()], NOW).unwrap();
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let authority =
+            Authority::open(folder.path(), &["hub.example.org".to_owned()], NOW).expect("an authority");
         // Certificates must hold for the clock of this machine, joining goes by the clock of the test.
-        let material = Material::built_in(&authority, wall_time()).unwrap();
+        let material = Material::built_in(&authority, wall_time()).expect("a certificate");
         let now = Arc::new(AtomicU64::new(NOW.0));
         let players = Arc::new(Players {
             now: now.clone(),
@@ -165,7 +168,7 @@ impl Hub {
             seen: Mutex::default(),
             revoked: AtomicBool::new(false),
         });
-        let url = format!("https://{}", listener.local_addr().unwrap());
+        let url = format!("https://{}", listener.local_addr().expect("an address"));
         let stop = CancellationToken::new();
         let app = router(players.clone(), clock(&now));
         tokio::spawn(serve(listener, tls(&material), app, stop.clone()));
@@ -186,7 +189,7 @@ impl Hub {
     }
 
     fn client(&self) -> HubClient {
-        HubClient::new(&self.url, &self.material.ca_pem).unwrap()
+        HubClient::new(&self.url, &self.material.ca_pem).expect("a client")
     }
 }
 
@@ -206,8 +209,8 @@ fn clock(now: &Arc<AtomicU64>) -> Arc<dyn Fn() -> At + Send + Sync> {
 }
 
 fn wall_time() -> At {
-    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap();
-    At(u64::try_from(since.as_millis()).unwrap())
+    let since = std::time::SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970");
+    At(u64::try_from(since.as_millis()).expect("a time that fits"))
 }
 
 async fn bounded<T>(work: impl Future<Output = T>) -> T {
@@ -227,7 +230,7 @@ fn code(error: Error) -> Code {
 }
 
 fn folder() -> (tempfile::TempDir, Arc<Directory>) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let store = Arc::new(Directory::new(&folder.path().join("state")));
     (folder, store)
 }
@@ -422,9 +425,9 @@ async fn an_agent_waits_for_a_hub_that_is_away_and_stops_when_asked() {
 }
 
 fn body() -> TokenBody {
-    let keys = Keys::generate().unwrap();
+    let keys = Keys::generate().expect("keys");
     TokenBody {
-        token: Token::generate().unwrap().reveal().to_owned(),
+        token: Token::generate().expect("a token").reveal().to_owned(),
         user_public: keys.user.public_key(),
         event_public: keys.event.public().to_string(),
         box_public: keys.boxed.public().as_str().to_owned(),

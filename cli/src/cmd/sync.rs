@@ -38,7 +38,7 @@ pub struct Args {
 /// Carries `sync` out.
 ///
 /// # Errors
-/// The hub refuses, fails or cannot be reached; with `--wait` also as [`wait`](super::wait).
+/// The hub refuses, fails or cannot be reached; with `--wait` also what keeps [`super::wait`] from its end.
 pub async fn run(args: Args, session: &mut Session<'_>) -> Result<Exit, Error> {
     let mut client = session.client().await?;
     let ask = SyncRequest { app: args.app.clone(), clusters: args.cluster.clone(), reason: args.reason };

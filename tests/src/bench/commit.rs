@@ -21,7 +21,7 @@ const COUNTS: [usize; 3] = [10, 50, 200];
 const BAR: f64 = 1.5;
 
 /// Longest wait for one commit.
-const ROUND_MAX: Duration = Duration::from_secs(60);
+const ROUND_MAX: Duration = Duration::from_mins(1);
 
 /// Runs the benchmark and prints its table.
 ///
@@ -132,13 +132,13 @@ fn applications(counts: &[usize], url: &str) -> String {
 /// A kustomization and its objects at a round.
 fn objects(count: usize, round: usize) -> Vec<(String, String)> {
     let folder = format!("apps/n{count}");
-    let mut text = String::new();
-    for number in 0..count {
-        text.push_str(&format!(
-            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{number}}}\ndata: {{round: \"{round}\", text: \"{}\"}}\n",
-            "x".repeat(200)
-        ));
-    }
+    let filling = "x".repeat(200);
+    let one = |number| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: settings-{number}}}\ndata: {{round: \"{round}\", text: \"{filling}\"}}\n"
+        )
+    };
+    let text = (0..count).map(one).collect::<Vec<_>>().concat();
     vec![
         (format!("{folder}/kustomization.yaml"), "resources: [objects.yaml]\n".to_owned()),
         (format!("{folder}/objects.yaml"), text),

@@ -57,8 +57,8 @@ impl Hub {
             }
             Ingested::Accepted { chain, from } => {
                 self.hear(&name, at);
-                let taken = u64::try_from(batch.links.len() - from).unwrap_or(u64::MAX);
-                let waiting = batch.vitals.waiting.saturating_sub(taken);
+                let accepted = u64::try_from(batch.links.len() - from).unwrap_or(u64::MAX);
+                let waiting = batch.vitals.waiting.saturating_sub(accepted);
                 self.vitals.insert(name.clone(), Vitals { waiting, ..batch.vitals });
                 for (link, event) in batch.links.iter().zip(facts).skip(from) {
                     let index = self.durable.index + 1;
