@@ -7,6 +7,7 @@
 //! may be lost at any instant. Debts in the planner's sense end by an event (a bundle sealed) or by a volatile
 //! observation (an index published) and are looked at again after a restart.
 
+mod ask;
 mod command;
 mod debt;
 mod durable;
