@@ -132,9 +132,19 @@ impl Watch {
         }
         for ((commit, head), mut tracks) in moved {
             let track = tracks.remove(0);
-            let also = tracks.into_iter().map(|track| track.revision).collect();
-            let sighting = sighting(&*mirror, track, also, commit, head).await?;
-            self.handle.post().input(Input::Sighted(sighting)).await?;
+            let also: Vec<String> = tracks.into_iter().map(|track| track.revision).collect();
+            let seen = sighting(&*mirror, track, commit, head).await?;
+            if seen.descends {
+                self.handle.post().input(Input::Sighted(Sighting { also, ..seen })).await?;
+                continue;
+            }
+            // A rewritten history is stated and allowed revision by revision, but all in one look: who allows the first
+            // must not find the next one parked a poll later.
+            for revision in also {
+                let track = Track { url: url.to_owned(), revision };
+                self.handle.post().input(Input::Sighted(Sighting { track, ..seen.clone() })).await?;
+            }
+            self.handle.post().input(Input::Sighted(seen)).await?;
         }
         let names = missing.join(", ");
         anyhow::ensure!(
@@ -161,7 +171,6 @@ impl Watch {
 async fn sighting(
     mirror: &dyn Mirror,
     track: Track,
-    also: Vec<String>,
     commit: CommitId,
     head: Option<CommitId>,
 ) -> anyhow::Result<Sighting> {
@@ -174,11 +183,9 @@ async fn sighting(
             false
         }),
     };
-    // A rewritten history is stated and allowed revision by revision.
-    let also = if descends { also } else { Vec::new() };
     Ok(Sighting {
         track,
-        also,
+        also: Vec::new(),
         commit,
         descends,
         author: format!("{} <{}>", meta.author_name, meta.author_email),
