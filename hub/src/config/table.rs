@@ -142,7 +142,7 @@ pub const TABLE: Table = Table {
             "30s",
             "Silence after which a cluster is Unknown: three heartbeats, one lost to an agent's restart, one to NATS, one spare.",
         ),
-        setting("join.token-ttl", time(Duration::from_mins(1), DAY), "1h", "How long a join token is valid."),
+        setting("join.token-ttl", time(SECOND, DAY), "1h", "How long a join token is valid."),
         setting(
             "join.credential-ttl",
             time(Duration::from_mins(1), DAY),
