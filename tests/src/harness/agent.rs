@@ -156,6 +156,18 @@ impl Agent {
         self.process.take().context("the agent does not run")?.stop().await
     }
 
+    /// A number of its `/metrics`, such as `events`.
+    ///
+    /// # Errors
+    /// It does not answer, or has no such number.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
+        let url = format!("http://{}/metrics", self.probes);
+        let client = reqwest::Client::builder().timeout(PROBE_MAX).no_proxy().build()?;
+        let text = client.get(&url).send().await?.text().await?;
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("taffrail_agent_{name} ")));
+        line.context("there is no such metric")?.parse().context("read a metric")
+    }
+
     /// How it ended, if it has.
     ///
     /// # Errors

@@ -8,37 +8,78 @@ use taffrail_tests::harness::wait_for;
 
 use super::fleet::{BOUND, Fleet};
 
-/// Every agent's events are in the log once and without a gap, and no part of the hub complains.
+/// Where the events of one journal stand in the log: highest number by cluster and incarnation.
+type Chains = BTreeMap<(String, u64), u64>;
+
+/// Every event that an agent counted is in the log once and in order, no index has a mark twice, and no part of the hub
+/// complains.
 pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
-    wait_for("no event waits in an outbox", BOUND, async || {
-        let clusters = fleet.hub.json(&["get", "clusters"]).await?;
-        let rows = clusters["items"].as_array().context("clusters are a list")?;
-        Ok(rows.iter().all(|row| row["outbox"] == 0).then_some(()))
-    })
-    .await?;
+    let mut counted = Vec::new();
+    for member in &fleet.members {
+        let what = format!("{} has a receipt for each event", member.name);
+        let stated = wait_for(&what, BOUND, async || {
+            let stated = member.agent.metric("events").await?;
+            let receipted = member.agent.metric("events_receipted").await?;
+            Ok((stated == receipted).then_some(stated))
+        });
+        counted.push((member.name, stated.await?));
+    }
     let events = fleet.hub.events(&[]).await?;
-    each_once(&events)?;
     for (position, event) in events.iter().enumerate() {
         ensure!(event["index"] == position + 1, "the log has no event {}", position + 1);
     }
+    let chains = each_once(&events)?;
+    for (name, stated) in counted {
+        let newest = chains.iter().rfind(|((cluster, _), _)| cluster == name);
+        let (_, logged) = newest.with_context(|| format!("{name} has no event in the log"))?;
+        ensure!(*logged >= stated, "{name} counts {stated} events, the log has {logged}");
+    }
+    marks_rise(&events)?;
     let check = fleet.hub.cli(&["check", "-o", "json"]).await?;
     ensure!(check.code == 0, "taffrail check: {}{}", check.stdout, check.stderr);
     Ok(())
 }
 
 /// Numbers count from 1 without gap and double, for each cluster and incarnation, in the order of the log.
-pub(crate) fn each_once(events: &[Value]) -> Result<()> {
-    let mut last: BTreeMap<(String, u64), u64> = BTreeMap::new();
+fn each_once(events: &[Value]) -> Result<Chains> {
+    let mut chains = Chains::new();
     for event in events.iter().filter(|event| event["seq"] != 0) {
         let (Some(cluster), Some(incarnation), Some(seq)) =
             (event["cluster"].as_str(), event["incarnation"].as_u64(), event["seq"].as_u64())
         else {
             anyhow::bail!("an agent's event without cluster, incarnation or number: {event}")
         };
-        let last = last.entry((cluster.to_owned(), incarnation)).or_default();
+        let last = chains.entry((cluster.to_owned(), incarnation)).or_default();
         ensure!(seq == *last + 1, "{cluster} (incarnation {incarnation}): {seq} follows {last} in the log");
         *last = seq;
     }
-    ensure!(!last.is_empty(), "no agent has said anything");
+    Ok(chains)
+}
+
+/// Each index of a cluster is newer than the one before.
+fn marks_rise(events: &[Value]) -> Result<()> {
+    let mut last: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for event in events.iter().filter(|event| event["kind"] == "IndexRaised") {
+        let cluster = event["cluster"].as_str().context("an index is of a cluster")?;
+        let text = event["detail"]["mark"].as_str().unwrap_or_default();
+        let numbers: Vec<u64> = text
+            .split(|letter: char| !letter.is_ascii_digit())
+            .filter_map(|part| part.parse().ok())
+            .collect();
+        let [epoch, generation] = numbers[..] else { anyhow::bail!("{text} is no mark") };
+        let before = last.insert(cluster, (epoch, generation)).unwrap_or_default();
+        ensure!(before < (epoch, generation), "{cluster}: index {text} follows {before:?}");
+    }
     Ok(())
+}
+
+#[test]
+fn a_number_that_is_missing_or_there_twice_is_found() {
+    let event = |seq: u64| serde_json::json!({"cluster": "lab", "incarnation": 1, "seq": seq});
+    let cases: [(&[u64], bool); 4] =
+        [(&[1, 0, 2, 3], true), (&[1, 3], false), (&[1, 2, 2], false), (&[2], false)];
+    for (numbers, fine) in cases {
+        let events: Vec<Value> = numbers.iter().map(|seq| event(*seq)).collect();
+        assert_eq!(each_once(&events).is_ok(), fine, "{numbers:?}");
+    }
 }

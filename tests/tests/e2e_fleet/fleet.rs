@@ -1,11 +1,14 @@
 //! One hub, three agents and a Git server over the shared control planes.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use taffrail_tests::cluster::{Cluster, Options};
-use taffrail_tests::harness::{Agent, AgentOptions, Folder, GitServer, Hub, HubOptions, join, wait_for};
+use taffrail_tests::harness::{
+    Agent, AgentOptions, Folder, GitServer, Hub, HubOptions, JoinToken, join, wait_for,
+};
 use taffrail_tests::tree::{APP, Overlay, Tree};
 use tokio::sync::OnceCell;
 
@@ -38,6 +41,10 @@ pub(crate) struct Member {
     pub(crate) live: Live,
     /// Its agent.
     pub(crate) agent: Agent,
+    /// What it joined with.
+    pub(crate) token: JoinToken,
+    /// An administrator's kubeconfig.
+    pub(crate) kubeconfig: PathBuf,
 }
 
 /// All of it. Dropping it ends the agents, then the hub.
@@ -83,18 +90,29 @@ impl Fleet {
                 ("kube.namespace".to_owned(), format!("taffrail-{name}")),
                 ("kube.applier".to_owned(), format!("applier-{name}")),
             ];
-            let agent = Agent::start_with(
-                &folder.sub(cluster)?,
-                &plane.kubeconfig_path(),
-                &hub,
-                &token,
-                AgentOptions { set },
-            )?;
+            let kubeconfig = plane.kubeconfig_path();
+            let options = AgentOptions { set };
+            let agent = Agent::start_with(&folder.sub(cluster)?, &kubeconfig, &hub, &token, options)?;
             let namespace = format!("{name}-{cluster}");
             let live = Live::new(plane.client().await?);
-            members.push(Member { name: cluster, overlay, namespace, live, agent });
+            members.push(Member { name: cluster, overlay, namespace, live, agent, token, kubeconfig });
         }
         Ok(Fleet { name, members, hub, git, folder })
+    }
+
+    /// Removes files, pushes and tells the hub; returns the commit.
+    pub(crate) async fn push_without(&self, message: &str, paths: &[String]) -> Result<String> {
+        let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let commit = self.git.remove(message, &paths)?;
+        self.hub.announce(&self.git.url()).await?;
+        Ok(commit)
+    }
+
+    /// Takes a commit back, pushes and tells the hub; returns the commit that does it.
+    pub(crate) async fn revert(&self, commit: &str) -> Result<String> {
+        let reverting = self.git.revert(commit)?;
+        self.hub.announce(&self.git.url()).await?;
+        Ok(reverting)
     }
 
     /// The cluster of that name.
@@ -161,6 +179,15 @@ impl Fleet {
             Ok(Some(()))
         })
         .await
+    }
+
+    /// Waits until an app is synced at a commit on every cluster, whatever its health.
+    pub(crate) async fn synced(&self, app: &str, commit: &str) -> Result<()> {
+        for member in &self.members {
+            let fact = |it: &Value| it["sync"] == "Synced" && it["runningCommit"] == commit;
+            self.instance(app, member.name, &format!("is synced at {commit}"), fact).await?;
+        }
+        Ok(())
     }
 
     /// Waits until one instance of an app is as asked, and returns it.

@@ -91,6 +91,25 @@ impl Live {
         .await
     }
 
+    /// Every state that an object was written to after the state `before`, as a watch tells them.
+    pub(crate) async fn writes_since(&self, before: &Value) -> Result<Vec<Value>> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let metadata = &before["metadata"];
+        let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
+        let version = text(&metadata["resourceVersion"]);
+        // The past comes at once; the server ends the watch after a second without news.
+        let path = format!(
+            "/api/v1/namespaces/{namespace}/configmaps?watch=1&resourceVersion={version}&timeoutSeconds=1\
+             &fieldSelector=metadata.name%3D{name}"
+        );
+        let request = Request::builder().method(Method::GET).uri(&path).body(Vec::new())?;
+        let lines = self.client.request_text(request).await.with_context(|| format!("watch {path}"))?;
+        let read = |line: &str| serde_json::from_str::<Value>(line).with_context(|| format!("read {line}"));
+        let mut events = lines.lines().map(read).collect::<Result<Vec<Value>>>()?;
+        ensure!(events.iter().all(|event| event["type"] == "MODIFIED"), "not only written: {lines}");
+        Ok(events.iter_mut().map(|event| event["object"].take()).collect())
+    }
+
     /// Waits until an object is gone.
     pub(crate) async fn until_gone(&self, path: &str) -> Result<()> {
         wait_for(&format!("{path} is gone"), BOUND, async || {
