@@ -51,7 +51,12 @@ pub const TABLE: Table = Table {
             "/var/lib/taffrail-agent",
             "Where the agent keeps its journal and, outside a cluster, its keys; made with mode 0700 if it is missing.",
         ),
-        setting("journal.file", Kind::Path, "", "The journal. Without it: journal.redb in state.dir."),
+        setting(
+            "journal.file",
+            Kind::Path,
+            "",
+            "The journal; the beginning of the cluster's account is put into its name. Without it: journal.redb in state.dir.",
+        ),
         setting(
             "identity.store",
             Kind::Choice(&["auto", "secret", "directory"]),
@@ -116,7 +121,7 @@ pub const TABLE: Table = Table {
         setting(
             "log.filter",
             Kind::Text,
-            "info",
+            "info,async_nats=warn",
             "Which log lines are written, such as info,taffrail_agent::kube=debug.",
         ),
         setting(

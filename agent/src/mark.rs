@@ -6,6 +6,7 @@ use crate::kube::secret::{Expect, Store};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use taffrail_core::desired::Mark;
+use taffrail_core::id::AccountKey;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -24,12 +25,15 @@ pub struct Mirrored {
     pub incarnation: u64,
 }
 
-/// Reads the mirrored mark; zero if there is none.
+/// Reads the mirrored mark of this membership; zero if there is none, or if it is of an earlier one.
 ///
 /// # Errors
 /// [`ApiError`] if it cannot be read: then nothing may be taken.
-pub async fn read(store: &Store) -> Result<Mirrored, ApiError> {
+pub async fn read(store: &Store, account: &AccountKey) -> Result<Mirrored, ApiError> {
     let Some(stored) = store.get(SECRET).await? else { return Ok(Mirrored::default()) };
+    if stored.data.get("account").is_none_or(|of| of != account.as_str().as_bytes()) {
+        return Ok(Mirrored::default());
+    }
     let number = |name: &str| {
         let text = stored.data.get(name).and_then(|bytes| std::str::from_utf8(bytes).ok());
         text.and_then(|text| text.parse().ok()).unwrap_or_default()
@@ -41,6 +45,7 @@ pub async fn read(store: &Store) -> Result<Mirrored, ApiError> {
 /// Writes the mark after every index that was taken, until `stop`.
 pub async fn mirror(
     store: Store,
+    account: AccountKey,
     incarnation: u64,
     mut shown: watch::Receiver<Shown>,
     stop: CancellationToken,
@@ -50,7 +55,7 @@ pub async fn mirror(
         let held = shown.borrow_and_update().held;
         let wanted = Mirrored { held, incarnation };
         let failed = written != Some(wanted) && {
-            match write(&store, wanted).await {
+            match write(&store, &account, wanted).await {
                 Ok(()) => written = Some(wanted),
                 Err(error) => tracing::warn!(error = %error, "mark not mirrored, will retry"),
             }
@@ -64,15 +69,16 @@ pub async fn mirror(
     }
 }
 
-async fn write(store: &Store, wanted: Mirrored) -> Result<(), ApiError> {
+async fn write(store: &Store, account: &AccountKey, wanted: Mirrored) -> Result<(), ApiError> {
     let expect = store.get(SECRET).await?.map_or(Expect::Absent, |stored| Expect::Version(stored.version));
     let numbers = [
         ("epoch", wanted.held.epoch),
         ("generation", wanted.held.generation),
         ("incarnation", wanted.incarnation),
     ];
-    let data: BTreeMap<String, Vec<u8>> =
+    let mut data: BTreeMap<String, Vec<u8>> =
         numbers.map(|(name, number)| (name.to_owned(), number.to_string().into_bytes())).into();
+    data.insert("account".to_owned(), account.as_str().as_bytes().to_vec());
     store.put(SECRET, &data, &expect).await?;
     Ok(())
 }

@@ -17,13 +17,13 @@ use crate::{mark, probes};
 use anyhow::Context as _;
 use futures::StreamExt as _;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::desired::Mark;
 use taffrail_core::event::agent::{Journal as JournalState, Refusal};
-use taffrail_core::id::AppId;
+use taffrail_core::id::{AccountKey, AppId};
 use taffrail_core::node::agent::{Agent, Held, Input};
 use taffrail_core::sync::Limits;
 use taffrail_core::time::{At, Span};
@@ -186,10 +186,18 @@ struct Opening {
     floor: Mark,
 }
 
+/// The journal of one membership: numbers and marks of an earlier one mean nothing to another hub.
+fn journal_of(file: &Path, account: &AccountKey) -> PathBuf {
+    let part =
+        |part: Option<&std::ffi::OsStr>| part.and_then(|text| text.to_str()).unwrap_or_default().to_owned();
+    let (stem, ending) = (part(file.file_stem()), part(file.extension()));
+    file.with_file_name(format!("{stem}-{}.{ending}", account.as_str()[..12].to_ascii_lowercase()))
+}
+
 async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result<Opening> {
-    let mirrored = mark::read(store).await.context("read the mirrored mark")?;
+    let mirrored = mark::read(store, &member.account).await.context("read the mirrored mark")?;
     let next = mirrored.incarnation.max(member.incarnation) + 1;
-    let path = config.journal.clone();
+    let path = journal_of(&config.journal, &member.account);
     let (journal, opened) = tokio::task::spawn_blocking(move || Redb::open(&path, next)).await??;
     let state = match opened {
         Opened::Found => JournalState::Found,
@@ -282,9 +290,10 @@ async fn wire(
     observe(supervisor, streams, changes, handle.clone());
     follow(supervisor, bus.clone(), behind, handle, keys.clone(), members.clone());
     renew(supervisor, identity, bus, keys, members);
+    let account = member.account.clone();
     let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe() });
     supervisor.spawn("mark", Kind::Service, Stage::Work, move |stop| async move {
-        mark::mirror(store, incarnation, mirroring, stop).await;
+        mark::mirror(store, account, incarnation, mirroring, stop).await;
         Ok(())
     });
     let address = config.probes;

@@ -110,7 +110,7 @@ async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Inpu
             Some(Input::Applied { app, run, object, commit, outcome })
         }
         Effect::Delete { run, key, uid, .. } => {
-            let outcome = object::delete(&tools, &key, &uid).await;
+            let outcome = object::delete(&tools, &app, &key, &uid).await;
             Some(Input::Deleted { app, run, key, outcome })
         }
         Effect::Inspect { key, pods, against, .. } => {

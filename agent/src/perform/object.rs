@@ -1,6 +1,7 @@
 //! Applying, deleting and looking at single objects.
 
 use super::Tools;
+use crate::kube::inventory;
 use crate::kube::{
     ApiError, ApplyRequest, Conflicts, Decoration, Deleted as Outcome, Fingerprint as Print, Kind, Mode,
     Objects as _, Propagation, decorate,
@@ -105,15 +106,32 @@ fn not_looked_at(object: &Value) -> Judgement {
 }
 
 /// Deletes an object, if it still is the one that was applied. Its dependants go afterwards.
-pub(super) async fn delete(tools: &Tools, key: &Key, uid: &str) -> Result<Deleted, Problem> {
-    let uid = Some(uid).filter(|uid| !uid.is_empty());
-    match tools.api.delete(key, uid, Propagation::Background).await {
+///
+/// Without a uid its apply was never answered: then only an object that carries our mark is ours to delete.
+pub(super) async fn delete(tools: &Tools, app: &AppId, key: &Key, uid: &str) -> Result<Deleted, Problem> {
+    let mut uid = uid.to_owned();
+    if uid.is_empty() {
+        match marked(tools, app, key).await.map_err(|error| problem(&error))? {
+            Some(found) => uid = found,
+            None => return Ok(Deleted::Gone),
+        }
+    }
+    match tools.api.delete(key, Some(&uid), Propagation::Background).await {
         Ok(Outcome::Gone | Outcome::Absent) => Ok(Deleted::Gone),
         Ok(Outcome::Pending { .. }) => Ok(Deleted::Pending),
         // Somebody made another object of this name: ours is gone, theirs is not ours to delete.
         Err(error) if error.kind == Kind::Conflict => Ok(Deleted::Gone),
         Err(error) => Err(problem(&error)),
     }
+}
+
+/// The uid of a live object that carries the mark of this app's inventory; `None` if it is absent or somebody else's.
+async fn marked(tools: &Tools, app: &AppId, key: &Key) -> Result<Option<String>, ApiError> {
+    let Some(live) = tools.api.get(key).await? else { return Ok(None) };
+    let part_of = live.pointer("/metadata/labels").and_then(|labels| labels.get(inventory::PART_OF));
+    let ours = part_of.and_then(Value::as_str) == Some(inventory::id(app, &tools.home).as_str());
+    let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
+    Ok(ours.then(|| uid.to_owned()))
 }
 
 /// Looks at an object: its health, with its pods' causes, and the fields that applying it would take back.

@@ -177,7 +177,7 @@ pub const TABLE: Table = Table {
         setting(
             "log.filter",
             Kind::Text,
-            "info",
+            "info,async_nats=warn",
             "Which log lines are written, such as info,taffrail_hub::git=debug.",
         ),
         setting(

@@ -126,7 +126,7 @@ pub enum Error {
         said: String,
     },
     /// Another server answers there.
-    #[error("another NATS server answers at {address}; choose another nats.port")]
+    #[error("another NATS server answers at {address}; choose another nats.listen")]
     Foreign {
         /// Where.
         address: String,

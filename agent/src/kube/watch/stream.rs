@@ -94,9 +94,8 @@ impl Watched {
     }
 
     fn begin(&self, served: &Served) -> BoxStream<'static, watcher::Result<Event<Metadata>>> {
-        // Reading Secrets is a right that the agent itself does not need: whoever applies them watches them.
-        let is_secret = served.gvk.group.is_empty() && served.gvk.kind == "Secret";
-        let caller = if is_secret { &self.clients.applier.0 } else { &self.clients.reader.0 };
+        // The agent itself needs no right to people's objects: whoever applies them watches them.
+        let caller = &self.clients.applier.0;
         let resource = ApiResource {
             group: served.gvk.group.clone(),
             version: served.gvk.version.clone(),
