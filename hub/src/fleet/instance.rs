@@ -1,7 +1,7 @@
 //! One app on one cluster: what Git wants, what its index says, and what its agent said last.
 
 use super::sight::{Sight, condition};
-use taffrail_core::catalog::{self, Placement};
+use taffrail_core::catalog::Placement;
 use taffrail_core::cluster::Cluster;
 use taffrail_core::desired::{Entry, Withdrawal};
 use taffrail_core::event::agent::{Phase, Trouble};
@@ -40,7 +40,7 @@ pub(super) fn on(
     wanted: impl Fn(&AppId) -> bool,
 ) -> Vec<Placed> {
     let state = sight.state();
-    let (placements, refused) = catalog::placements(&state.catalog, &state.sources, name, cluster);
+    let (placements, refused) = state.placements(name, cluster);
     let none = Desired::default();
     let desired = state.planner.fleet.get(name).unwrap_or(&none);
     let mut apps: Vec<&AppId> =

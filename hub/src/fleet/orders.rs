@@ -8,7 +8,6 @@ use crate::api::Error;
 use crate::api::service::{AppName, Caller, Command, Credential, Order, Outcome};
 use crate::git::Secret;
 use crate::perform;
-use taffrail_core::catalog::placements;
 use taffrail_core::event::Actor;
 use taffrail_core::id::{AppId, ClusterName, SourceName};
 use taffrail_core::node::hub::{Command as Ordered, Durable, Rejected, Reply};
@@ -296,7 +295,7 @@ fn directory(path: &str) -> Result<String, Error> {
 fn placed(state: &Durable, app: &AppId) -> (Vec<ClusterName>, Vec<String>) {
     let (mut names, mut warnings) = (Vec::new(), Vec::new());
     for (name, cluster) in &state.clusters.clusters {
-        if !placements(&state.catalog, &state.sources, name, cluster).0.contains_key(app) {
+        if !state.placements(name, cluster).0.contains_key(app) {
             continue;
         }
         names.push(name.clone());

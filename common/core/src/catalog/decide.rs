@@ -4,7 +4,7 @@ use super::state::{Listing, Root, State};
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{CommitId, SourceName};
 use crate::time::At;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -67,7 +67,9 @@ pub fn read(state: &State, reading: &Reading, at: At) -> Vec<HubEvent> {
     let declared = |listing: &Listing| !listing.apps.is_empty() || listing.rest;
     let anything = reading.roots.values().any(|root| root.as_ref().map_or(true, declared));
     let before: Vec<&Root> = state.roots.keys().filter(of_source).map(|(_, root)| root).collect();
-    if !anything && !before.is_empty() {
+    let declared_before =
+        state.roots.iter().any(|((source, _), known)| *source == reading.source && declared(&known.listing));
+    if !anything && declared_before {
         let why = Unreadable {
             file: None,
             line: None,
@@ -91,7 +93,9 @@ pub fn read(state: &State, reading: &Reading, at: At) -> Vec<HubEvent> {
             }
         }
     }
-    for root in before.into_iter().filter(|root| !reading.roots.contains_key(root)) {
+    let unreadable = state.unreadable.keys().filter(of_source).map(|(_, root)| root);
+    let known: BTreeSet<&Root> = before.into_iter().chain(unreadable).collect();
+    for root in known.into_iter().filter(|root| !reading.roots.contains_key(root)) {
         let source = reading.source.clone();
         events.push(event(root, HubFact::CatalogChanged { source, root: root.clone(), listing: None }));
     }

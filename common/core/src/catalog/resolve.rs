@@ -3,13 +3,14 @@
 use super::declared::{Declared, Destination, MaxDeletes, Render, SyncPolicy};
 use super::state::{Listed, Root, State};
 use crate::cluster;
-use crate::desired::MAX_DELETES;
-use crate::id::{AppId, AppName, ClusterName};
+use crate::desired::{Entry, Index, MAX_DELETES};
+use crate::id::{AppId, AppName, ClusterName, SourceName};
 use crate::planner::{Part, Variant};
 use crate::source::{self, Track};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// One instance as Git wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,47 +33,108 @@ const ROOT_POLICY: SyncPolicy =
 
 /// What Git wants on `name`: by app, or why an app cannot be placed.
 ///
-/// An app whose repository is no declared source, or whose name another source uses on the same cluster, is not placed.
+/// An app whose repository is no declared source is not placed. Of two apps with one name on the cluster the one that
+/// `held` (its index) has already stays, else the first in the order of sources; the other is not placed.
 pub fn placements(
     catalog: &State,
     sources: &source::State,
     name: &ClusterName,
     cluster: &cluster::Cluster,
+    held: Option<&Index>,
 ) -> (BTreeMap<AppId, Placement>, BTreeMap<AppId, String>) {
-    let mut placed = BTreeMap::new();
-    let mut refused = BTreeMap::new();
-    let mut names: BTreeMap<AppName, AppId> = BTreeMap::new();
-    for ((source, root), listed) in &catalog.roots {
-        for declared in listed.listing.apps.iter().filter(|declared| goes_to(declared, root, name, cluster)) {
-            let app = AppId { source: source.clone(), name: declared.name.clone() };
-            match place(declared, listed, sources, &mut names, &app) {
-                Ok(placement) => {
-                    placed.insert(app, placement);
-                }
-                Err(why) => {
-                    refused.insert(app, why);
-                }
+    let mut placing =
+        Placing { sources, names: BTreeMap::new(), placed: BTreeMap::new(), refused: BTreeMap::new() };
+    let stays = |entry: &Entry| entry.withdrawn.is_none();
+    for (app, _) in held.iter().flat_map(|index| &index.entries).filter(|(_, entry)| stays(entry)) {
+        placing.names.insert(app.name.clone(), (app.clone(), false));
+    }
+    let reaching = || catalog.reaching(name);
+    let apps =
+        reaching().flat_map(|(key, listed)| listed.listing.apps.iter().map(move |app| (key, listed, app)));
+    let wanted: Vec<_> =
+        apps.filter(|((_, root), _, declared)| goes_to(declared, root, name, cluster)).collect();
+    let roots: Vec<_> = reaching().filter_map(|(key, listed)| rest(key, listed, name)).collect();
+    let named =
+        wanted.iter().map(|((source, _), _, app)| AppId { source: source.clone(), name: app.name.clone() });
+    let named: BTreeSet<AppId> = named.chain(roots.iter().map(|(app, _)| app.clone())).collect();
+    placing.names.retain(|_, (app, _)| named.contains(app));
+    for (app, listed) in roots {
+        placing.root(app, listed, name);
+    }
+    for ((source, _), listed, declared) in wanted {
+        placing.app(AppId { source: source.clone(), name: declared.name.clone() }, declared, listed);
+    }
+    (placing.placed, placing.refused)
+}
+
+/// The app of the objects that lie beside the applications in the root of this cluster.
+fn rest<'a>(
+    (source, root): &(SourceName, Root),
+    listed: &'a Listed,
+    cluster: &ClusterName,
+) -> Option<(AppId, &'a Listed)> {
+    let here = listed.listing.rest && matches!(root, Root::Cluster(of) if of == cluster);
+    let name = AppName::parse(&format!("{cluster}-root")).ok().filter(|_| here)?;
+    Some((AppId { source: source.clone(), name }, listed))
+}
+
+/// Apps as they are placed, and who has which name (and whether it was placed under it).
+struct Placing<'a> {
+    sources: &'a source::State,
+    names: BTreeMap<AppName, (AppId, bool)>,
+    placed: BTreeMap<AppId, Placement>,
+    refused: BTreeMap<AppId, String>,
+}
+
+impl Placing<'_> {
+    fn root(&mut self, app: AppId, listed: &Listed, cluster: &ClusterName) {
+        let Some(known) = self.sources.sources.get(&app.source) else { return };
+        let variant = Variant {
+            track: known.track.clone(),
+            path: join(&known.path, &format!("clusters/{cluster}")),
+            render: Render::Kustomize,
+            part: Part::Rest,
+        };
+        let (namespace, max_deletes) = (String::new(), MAX_DELETES);
+        let placement = Placement { variant, namespace, sync: ROOT_POLICY, max_deletes, cause: listed.index };
+        self.put(app, placement);
+    }
+
+    fn app(&mut self, app: AppId, declared: &Declared, listed: &Listed) {
+        let Some(url) = self.sources.repository(&declared.repo_url) else {
+            let url = &declared.repo_url;
+            let why = format!("{url} is not a declared source: add it with `taffrail source add`");
+            self.refused.insert(app, why);
+            return;
+        };
+        let variant = Variant {
+            track: Track { url: String::from(url), revision: declared.target_revision.clone() },
+            path: declared.path.clone(),
+            render: declared.render,
+            part: Part::All,
+        };
+        let placement = Placement {
+            variant,
+            namespace: declared.namespace.clone().unwrap_or_default(),
+            sync: declared.sync,
+            max_deletes: declared.max_deletes.unwrap_or(MAX_DELETES),
+            cause: listed.index,
+        };
+        self.put(app, placement);
+    }
+
+    fn put(&mut self, app: AppId, placement: Placement) {
+        match self.names.get(&app.name) {
+            Some((other, placed)) if *placed || *other != app => {
+                let why = format!("{other} has this name on this cluster already");
+                self.refused.insert(app, why);
+            }
+            _ => {
+                self.names.insert(app.name.clone(), (app.clone(), true));
+                self.placed.insert(app, placement);
             }
         }
-        if let (true, Root::Cluster(of), Some(known)) =
-            (listed.listing.rest, root, sources.sources.get(source))
-            && of == name
-            && let Ok(app_name) = AppName::parse(&format!("{name}-root"))
-        {
-            let variant = Variant {
-                track: known.track.clone(),
-                path: join(&known.path, &format!("clusters/{name}")),
-                render: Render::Kustomize,
-                part: Part::Rest,
-            };
-            let app = AppId { source: source.clone(), name: app_name };
-            let (namespace, max_deletes) = (String::new(), MAX_DELETES);
-            let placement =
-                Placement { variant, namespace, sync: ROOT_POLICY, max_deletes, cause: listed.index };
-            placed.insert(app, placement);
-        }
     }
-    (placed, refused)
 }
 
 fn goes_to(declared: &Declared, root: &Root, name: &ClusterName, cluster: &cluster::Cluster) -> bool {
@@ -81,38 +143,6 @@ fn goes_to(declared: &Declared, root: &Root, name: &ClusterName, cluster: &clust
         Destination::Cluster(of) => of == name,
         Destination::Selector(selector) => selector.matches(&cluster.labels),
     }
-}
-
-fn place(
-    declared: &Declared,
-    listed: &Listed,
-    sources: &source::State,
-    names: &mut BTreeMap<AppName, AppId>,
-    app: &AppId,
-) -> Result<Placement, String> {
-    if let Some(other) = names.get(&app.name) {
-        return Err(format!("{other} has this name on this cluster already"));
-    }
-    let Some(url) = sources.repository(&declared.repo_url) else {
-        return Err(format!(
-            "{} is not a declared source: add it with `taffrail source add`",
-            declared.repo_url
-        ));
-    };
-    names.insert(app.name.clone(), app.clone());
-    let variant = Variant {
-        track: Track { url: String::from(url), revision: declared.target_revision.clone() },
-        path: declared.path.clone(),
-        render: declared.render,
-        part: Part::All,
-    };
-    Ok(Placement {
-        variant,
-        namespace: declared.namespace.clone().unwrap_or_default(),
-        sync: declared.sync,
-        max_deletes: declared.max_deletes.unwrap_or(MAX_DELETES),
-        cause: listed.index,
-    })
 }
 
 /// Joins two paths of a tree; either may be empty.

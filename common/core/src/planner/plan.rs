@@ -40,9 +40,9 @@ pub fn plan(
     }
     for (app, entry) in &desired.index.entries {
         let wanted = stay == Stay::Stays && (placements.contains_key(app) || unplaced.contains_key(app));
-        if desired.withdrawn.contains(app) && entry.withdrawn.is_some() {
+        let again = wanted && changes.iter().any(|change| change.app == *app);
+        if desired.withdrawn.contains(app) && entry.withdrawn.is_some() && !again {
             let reason = String::from("its removal was confirmed");
-            changes.retain(|change| change.app != *app);
             changes.push(Change { app: app.clone(), entry: None, reason });
         } else if !wanted {
             changes.extend(withdraw(app, entry, stay, mark));

@@ -1,6 +1,6 @@
 //! What may happen to sources.
 
-use super::state::{State, Track};
+use super::state::{State, Track, TrackState};
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{CommitId, SourceName};
 use crate::time::At;
@@ -113,6 +113,13 @@ pub fn sight(state: &State, sighting: &Sighting, at: At) -> Option<HubEvent> {
     {
         return None;
     }
+    // Another revision may have moved or been parked since it was looked at; then it is seen again by itself.
+    let alike = |revision: &&String| {
+        let other = Track { url: sighting.track.url.clone(), revision: (*revision).clone() };
+        let other = state.tracks.get(&other);
+        let commit = |track: Option<&TrackState>| Some(track?.head.as_ref()?.commit.clone());
+        commit(other) == commit(known) && other.and_then(|track| track.parked.as_ref()) == parked
+    };
     let context = Context::new(Actor::Author(sighting.author.clone()), at)
         .commit(&sighting.commit)
         .trace(sighting.trace.clone());
@@ -124,7 +131,7 @@ pub fn sight(state: &State, sighting: &Sighting, at: At) -> Option<HubEvent> {
         },
         _ => HubFact::CommitSeen {
             track: sighting.track.clone(),
-            also: sighting.also.clone(),
+            also: sighting.also.iter().filter(|revision| alike(revision)).cloned().collect(),
             previous: head.map(|head| head.commit.clone()),
             author: sighting.author.clone(),
             subject: sighting.subject.chars().take(SUBJECT_MAX).collect(),

@@ -5,6 +5,7 @@ use crate::id::{CommitId, SourceName};
 use crate::time::At;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 /// A repository at a revision: what a poll looks at.
@@ -99,6 +100,13 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
         }
         HubFact::SourceRemoved { source } => {
             state.sources.remove(source);
+            // A repository that no source follows any more is unknown again.
+            let followed =
+                |track: &Track| state.sources.values().any(|s| s.track.same_repository(&track.url));
+            let gone: Vec<Track> = state.tracks.keys().filter(|track| !followed(track)).cloned().collect();
+            for track in gone {
+                state.tracks.remove(&track);
+            }
         }
         HubFact::CommitSeen { track, also, author, subject, .. } => {
             let Some(commit) = event.context.commit.clone() else { return };
@@ -112,8 +120,8 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
                 trace: event.context.trace.clone(),
             };
             for revision in also.iter().chain([&track.revision]) {
-                let track = Track { url: track.url.clone(), revision: revision.clone() };
-                state.tracks.insert(track, TrackState { head: Some(head.clone()), parked: None });
+                let moved = Track { url: track.url.clone(), revision: revision.clone() };
+                state.tracks.insert(moved, TrackState { head: Some(head.clone()), parked: None });
             }
         }
         HubFact::HistoryRewritten { track, new, .. } => {

@@ -9,12 +9,14 @@ use alloc::collections::BTreeSet;
 impl Hub {
     /// Turns due debts into effects; those that became void are dropped.
     pub(super) fn ask(&mut self, at: At) {
-        let sources = self.durable.sources.sources.values().map(|source| source.track.clone());
-        let wanted: BTreeSet<Track> =
-            sources.chain(self.users.keys().map(|variant| variant.track.clone())).collect();
-        if wanted != self.followed {
-            self.followed.clone_from(&wanted);
-            self.out.effects.push(Effect::Follow(wanted));
+        if core::mem::take(&mut self.refollow) {
+            let sources = self.durable.sources.sources.values().map(|source| source.track.clone());
+            let wanted: BTreeSet<Track> =
+                sources.chain(self.users.keys().map(|variant| variant.track.clone())).collect();
+            if wanted != self.followed {
+                self.followed.clone_from(&wanted);
+                self.out.effects.push(Effect::Follow(wanted));
+            }
         }
         for debt in self.book.due(at) {
             match self.effect(&debt) {
@@ -65,7 +67,7 @@ impl Hub {
             }
             Debt::Publish(name) => {
                 let enrolment = self.durable.clusters.clusters.get(name)?.enrolment.as_ref()?;
-                let desired = self.durable.planner.fleet.get(name)?;
+                let desired = self.durable.planner.fleet.get(name).filter(|desired| desired.raised > 0)?;
                 Some(Effect::Publish {
                     cluster: name.clone(),
                     account: enrolment.account.clone(),

@@ -124,7 +124,7 @@ fn names(catalog: &catalog::State, cluster: &ClusterName) -> bool {
 /// The clusters on which Git or an index has an app.
 fn placed(state: &Durable, app: &AppId) -> Vec<ClusterName> {
     let on = |(name, cluster): &(&ClusterName, &cluster::Cluster)| {
-        let (placements, _) = catalog::placements(&state.catalog, &state.sources, name, cluster);
+        let (placements, _) = state.placements(name, cluster);
         placements.contains_key(app)
     };
     state.clusters.clusters.iter().filter(on).map(|(name, _)| name.clone()).collect()

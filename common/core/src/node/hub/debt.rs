@@ -104,6 +104,22 @@ impl Book {
         self.open.insert(debt);
     }
 
+    /// Notes a debt that has a new reason: it does not wait for what failed before.
+    pub(super) fn owe_now(&mut self, debt: Debt) {
+        self.retries.remove(&debt);
+        self.open.insert(debt);
+    }
+
+    /// Whether a debt is being paid.
+    pub(super) fn is_asked(&self, debt: &Debt) -> bool {
+        self.in_flight.contains(debt)
+    }
+
+    /// Every debt, open or being paid.
+    pub(super) fn all(&self) -> BTreeSet<Debt> {
+        self.open.union(&self.in_flight).cloned().collect()
+    }
+
     /// A debt was paid or is void.
     pub(super) fn settle(&mut self, debt: &Debt) {
         self.in_flight.remove(debt);

@@ -1,11 +1,14 @@
 //! What the log makes: the durable state of the hub.
 
+use crate::catalog::Placement;
 use crate::cluster::Chain;
 use crate::event::{AgentEvent, AgentFact, HubEvent};
-use crate::id::{AccountKey, ClusterName};
+use crate::id::{AccountKey, AppId, ClusterName};
 use crate::planner::Report;
 use crate::time::At;
 use crate::{catalog, cluster, planner, source};
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 
 /// The machines of the hub, side by side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +70,16 @@ impl Durable {
             _ => {}
         }
         Some(name)
+    }
+
+    /// What Git wants on a cluster: by app, or why an app cannot be placed.
+    pub fn placements(
+        &self,
+        name: &ClusterName,
+        cluster: &cluster::Cluster,
+    ) -> (BTreeMap<AppId, Placement>, BTreeMap<AppId, String>) {
+        let index = self.planner.fleet.get(name).map(|desired| &desired.index);
+        catalog::placements(&self.catalog, &self.sources, name, cluster, index)
     }
 
     /// Passes over an event of a kind that is not known.

@@ -68,7 +68,6 @@ impl Hub {
                     let cluster = name.clone();
                     self.out.appends.push(Append::Foreign(Foreign { cluster, link: link.clone(), event }));
                 }
-                self.durable.clusters.advance(account, chain);
                 let desired = self.durable.planner.fleet.get(&name);
                 let mark = desired.map(|desired| desired.index.mark).unwrap_or_default();
                 if desired.is_some_and(|desired| !desired.withdrawn.is_empty()) {

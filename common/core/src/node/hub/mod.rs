@@ -13,6 +13,8 @@ mod debt;
 mod durable;
 mod ingest;
 mod input;
+mod plan;
+mod silence;
 mod step;
 #[cfg(test)]
 mod tests;

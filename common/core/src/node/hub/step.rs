@@ -4,23 +4,17 @@ use super::command;
 use super::debt::{Book, Debt};
 use super::durable::Durable;
 use super::input::{Append, Input, Outcome, Outputs, Rendered, Reply, Settings};
-use crate::catalog::{self, Reading};
+use crate::catalog::{self, Destination, Reading, Root};
 use crate::cluster::Vitals;
 use crate::desired::Mark;
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{AccountKey, AppId, ClusterName, CommitId, SourceName};
-use crate::planner::{self, Variant, plan::Stay};
+use crate::planner::Variant;
 use crate::source::{self, Track};
 use crate::time::At;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
-
-/// Most clusters that one step plans; the rest follow at once in the next.
-const PLANNED_PER_STEP: usize = 256;
-
-/// Most rounds of planning in one step: an event of a plan can make a cluster leave, which makes it plan no more.
-const ROUNDS: usize = 8;
 
 /// The hub.
 #[derive(Clone, Debug)]
@@ -33,16 +27,18 @@ pub struct Hub {
     pub(super) vitals: BTreeMap<ClusterName, Vitals>,
     pub(super) deadlines: BTreeSet<(At, ClusterName)>,
     pub(super) refusals: BTreeMap<AccountKey, At>,
-    started_at: At,
-    dirty: BTreeSet<ClusterName>,
-    uses: BTreeMap<ClusterName, BTreeSet<Variant>>,
+    pub(super) started_at: At,
+    pub(super) dirty: BTreeSet<ClusterName>,
+    pub(super) uses: BTreeMap<ClusterName, BTreeSet<Variant>>,
     pub(super) users: BTreeMap<Variant, BTreeSet<ClusterName>>,
     /// The app that a variant is rendered for; the first one where several share it.
-    apps: BTreeMap<Variant, AppId>,
-    refused: BTreeMap<ClusterName, BTreeMap<AppId, String>>,
+    pub(super) apps: BTreeMap<Variant, AppId>,
+    pub(super) refused: BTreeMap<ClusterName, BTreeMap<AppId, String>>,
     pub(super) read_at: BTreeMap<SourceName, CommitId>,
     pub(super) rendered_at: BTreeMap<Variant, CommitId>,
+    pub(super) voided: BTreeSet<SourceName>,
     pub(super) followed: BTreeSet<Track>,
+    pub(super) refollow: bool,
 }
 
 impl Hub {
@@ -65,7 +61,9 @@ impl Hub {
             refused: BTreeMap::new(),
             read_at: BTreeMap::new(),
             rendered_at: BTreeMap::new(),
+            voided: BTreeSet::new(),
             followed: BTreeSet::new(),
+            refollow: true,
         }
     }
 
@@ -92,6 +90,11 @@ impl Hub {
     /// Whether everything that was owed is paid.
     pub fn is_idle(&self) -> bool {
         self.book.is_empty() && self.dirty.is_empty()
+    }
+
+    /// Everything that is owed and not known to be paid: open, waiting or in flight.
+    pub fn debts(&self) -> BTreeSet<Debt> {
+        self.book.all()
     }
 
     /// Takes one input.
@@ -124,7 +127,7 @@ impl Hub {
             Input::Published { cluster, mark } => self.published(&cluster, mark),
             Input::AccountSet(account) => self.book.settle(&Debt::Account(account)),
             Input::Refill => self.refill(),
-            Input::Failed(debt) => self.book.fail(&debt, at),
+            Input::Failed(debt) => self.failed(&debt, at),
             Input::Ordered { token, actor, command } => self.order(token, &actor, &command, at),
             Input::Joining { token, request } => self.join(token, &request, at),
             Input::Batched { token, account, batch, facts } => self.batch(token, &account, &batch, facts, at),
@@ -157,17 +160,19 @@ impl Hub {
     fn refill(&mut self) {
         let accounts = self.durable.clusters.accounts.keys().chain(self.durable.clusters.revoked.keys());
         for account in accounts {
-            self.book.owe(Debt::Account(account.clone()));
+            self.book.owe_now(Debt::Account(account.clone()));
         }
         for name in self.durable.planner.fleet.keys() {
-            self.book.owe(Debt::Publish(name.clone()));
+            self.book.owe_now(Debt::Publish(name.clone()));
         }
     }
 
     fn read(&mut self, reading: &Reading, at: At) {
         self.book.settle(&Debt::Read(reading.source.clone()));
+        let voided = self.voided.remove(&reading.source);
         let Some(source) = self.durable.sources.sources.get(&reading.source) else { return };
-        if self.durable.sources.head(&source.track).is_some_and(|head| head.commit != reading.commit) {
+        let head = self.durable.sources.head(&source.track);
+        if voided || head.is_none_or(|head| head.commit != reading.commit) {
             self.book.owe(Debt::Read(reading.source.clone()));
             return;
         }
@@ -210,6 +215,13 @@ impl Hub {
         }
     }
 
+    fn failed(&mut self, debt: &Debt, at: At) {
+        if let Debt::Read(source) = debt {
+            self.voided.remove(source);
+        }
+        self.book.fail(debt, at);
+    }
+
     fn published(&mut self, cluster: &ClusterName, mark: Mark) {
         self.book.settle(&Debt::Publish(cluster.clone()));
         let desired = self.durable.planner.fleet.get(cluster);
@@ -236,9 +248,33 @@ impl Hub {
     /// Appends a fact of the hub and applies it.
     pub(super) fn record(&mut self, event: HubEvent) {
         let index = self.durable.index + 1;
+        self.reached(&event.fact);
         self.durable.hub_event(index, self.out.appended_at, &event);
+        self.reached(&event.fact);
         self.touched(&event);
         self.out.appends.push(Append::Own(event));
+    }
+
+    /// Marks the clusters for which a root declares something; called before and after it changes.
+    fn reached(&mut self, fact: &HubFact) {
+        let HubFact::CatalogChanged { source, root, .. } = fact else { return };
+        let Some(listed) = self.durable.catalog.roots.get(&(source.clone(), root.clone())) else { return };
+        let clusters = &self.durable.clusters.clusters;
+        if let Root::Cluster(own) = root {
+            self.dirty.insert(own.clone());
+        }
+        for app in &listed.listing.apps {
+            match &app.destination {
+                Destination::Here => {}
+                Destination::Cluster(name) => {
+                    self.dirty.insert(name.clone());
+                }
+                Destination::Selector(selector) => {
+                    let matching = clusters.iter().filter(|(_, cluster)| selector.matches(&cluster.labels));
+                    self.dirty.extend(matching.map(|(name, _)| name.clone()));
+                }
+            }
+        }
     }
 
     /// Marks what a fact makes due.
@@ -252,10 +288,18 @@ impl Hub {
             }
             HubFact::SourceAllowed { track, .. } => self.moved(track),
             HubFact::SourceAdded { source, .. } => {
-                self.book.owe(Debt::Read(source.clone()));
+                self.refollow = true;
+                self.book.owe_now(Debt::Read(source.clone()));
                 self.every_cluster();
             }
-            HubFact::SourceRemoved { .. } | HubFact::CatalogChanged { .. } => self.every_cluster(),
+            HubFact::SourceRemoved { source } => {
+                self.refollow = true;
+                self.read_at.remove(source);
+                if self.book.is_asked(&Debt::Read(source.clone())) {
+                    self.voided.insert(source.clone());
+                }
+                self.every_cluster();
+            }
             HubFact::BundleSealed { variant, .. } => {
                 self.dirty.extend(self.users.get(variant).into_iter().flatten().cloned());
             }
@@ -277,10 +321,10 @@ impl Hub {
                 }
             }
             HubFact::ClusterRenamed { from, to } => {
-                self.forget(from);
                 if let Some(heard) = self.heard.remove(from) {
                     self.heard.insert(to.clone(), heard);
                 }
+                self.forget(from);
                 self.deadlines.insert((self.out.appended_at.plus(self.settings.lease), to.clone()));
                 self.dirty.insert(to.clone());
                 self.book.owe(Debt::Publish(to.clone()));
@@ -299,7 +343,7 @@ impl Hub {
         let renders = self.users.keys().filter(|variant| variant.track == *track);
         let renders: Vec<Debt> = renders.map(|variant| Debt::Render(variant.clone())).collect();
         for debt in reads.into_iter().chain(renders) {
-            self.book.owe(debt);
+            self.book.owe_now(debt);
         }
     }
 
@@ -314,119 +358,14 @@ impl Hub {
             }
         }
         self.users.retain(|_, users| !users.is_empty());
+        self.refollow = true;
+        self.heard.remove(cluster);
         self.refused.remove(cluster);
         self.vitals.remove(cluster);
         self.dirty.remove(cluster);
     }
 
-    /// Plans every cluster that something touched.
-    fn settle(&mut self, at: At) {
-        for _ in 0..ROUNDS {
-            let names: Vec<ClusterName> = self.dirty.iter().take(PLANNED_PER_STEP).cloned().collect();
-            if names.is_empty() {
-                return;
-            }
-            for name in names {
-                self.dirty.remove(&name);
-                self.plan(&name, at);
-            }
-        }
-    }
-
-    fn plan(&mut self, name: &ClusterName, at: At) {
-        let Some(known) = self.durable.clusters.clusters.get(name) else { return };
-        let (placements, refused) =
-            catalog::placements(&self.durable.catalog, &self.durable.sources, name, known);
-        let (leaving, joined) = (known.leaving, known.enrolment.is_some());
-        let stay = if leaving { Stay::Leaves } else { Stay::Stays };
-        for (app, placement) in &placements {
-            self.apps.entry(placement.variant.clone()).or_insert_with(|| app.clone());
-        }
-        self.use_variants(name, placements.values().map(|placement| placement.variant.clone()).collect());
-        let mark = self.durable.planner.next_mark(name);
-        let none = planner::Desired::default();
-        let desired = self.durable.planner.fleet.get(name).unwrap_or(&none);
-        let changes = planner::plan(&self.durable.planner, desired, &placements, &refused, stay, mark);
-        self.refused.insert(name.clone(), refused);
-        if joined && !changes.is_empty() {
-            let bundle = changes.iter().find_map(|change| change.entry.as_ref());
-            let mut context = Context::new(Actor::Hub, at).cluster(name);
-            if let [only] = changes.as_slice() {
-                context = context.app(&only.app);
-            }
-            if let Some(entry) = bundle {
-                context = context.commit(&entry.commit).trace(entry.trace.clone());
-            }
-            context.cause =
-                self.out.appends.is_empty().then_some(self.durable.index).or(Some(self.out.first));
-            self.record(HubEvent { context, fact: HubFact::IndexRaised { mark, changes } });
-        }
-        let empty = self.durable.planner.fleet.get(name).is_none_or(|left| left.index.entries.is_empty());
-        if leaving && empty {
-            let cluster = self.durable.clusters.clusters.get(name);
-            let account = cluster.and_then(|cluster| Some(cluster.enrolment.as_ref()?.account.clone()));
-            let context = Context::new(Actor::Hub, at).cluster(name);
-            self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });
-        }
-    }
-
-    /// Keeps count of who uses which variant; one that is new, or whose revision moved, is to be rendered.
-    fn use_variants(&mut self, name: &ClusterName, now: BTreeSet<Variant>) {
-        let before = self.uses.insert(name.clone(), now.clone()).unwrap_or_default();
-        for gone in before.difference(&now) {
-            if let Some(users) = self.users.get_mut(gone) {
-                users.remove(name);
-                if users.is_empty() {
-                    self.users.remove(gone);
-                    self.apps.remove(gone);
-                }
-            }
-        }
-        for variant in now {
-            let head = self.durable.sources.head(&variant.track);
-            if head.is_some_and(|head| self.rendered_at.get(&variant) != Some(&head.commit)) {
-                self.book.owe(Debt::Render(variant.clone()));
-            }
-            self.users.entry(variant).or_default().insert(name.clone());
-        }
-    }
-
-    /// Notes that a cluster was heard.
-    pub(super) fn hear(&mut self, name: &ClusterName, at: At) {
-        if self.heard.insert(name.clone(), at).is_none() {
-            self.deadlines.insert((at.plus(self.settings.lease), name.clone()));
-        }
-        let silent = self.durable.clusters.clusters.get(name).and_then(|cluster| cluster.silent_since);
-        if let Some(since) = silent {
-            let context = Context::new(Actor::Hub, at).cluster(name);
-            let fact = HubFact::ClusterBack { silent_ms: at.since(since).0 };
-            self.record(HubEvent { context, fact });
-        }
-    }
-
     pub(super) fn dirty(&mut self, name: ClusterName) {
         self.dirty.insert(name);
-    }
-
-    /// Calls silent whoever has not been heard of for the lease.
-    fn wake(&mut self, at: At) {
-        while let Some((due, name)) = self.deadlines.first().cloned() {
-            if due > at {
-                return;
-            }
-            self.deadlines.remove(&(due, name.clone()));
-            let Some(known) = self.durable.clusters.clusters.get(&name) else { continue };
-            let heard = self.heard.get(&name).copied().unwrap_or(self.started_at);
-            let again = heard.plus(self.settings.lease);
-            if again > at {
-                self.deadlines.insert((again, name));
-                continue;
-            }
-            if known.enrolment.is_some() && known.silent_since.is_none() {
-                let context = Context::new(Actor::Hub, at).cluster(&name);
-                self.record(HubEvent { context, fact: HubFact::ClusterSilent { heard_at: heard } });
-            }
-            self.heard.remove(&name);
-        }
     }
 }
