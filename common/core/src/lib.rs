@@ -18,6 +18,7 @@ pub mod digest;
 pub mod event;
 pub mod health;
 pub mod id;
+pub mod invariant;
 pub mod node;
 pub mod object;
 pub mod planner;

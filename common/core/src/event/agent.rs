@@ -89,7 +89,7 @@ pub enum Journal {
 }
 
 /// Why an index was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
     /// The signature is not the hub's.
     BadSignature,

@@ -3,7 +3,7 @@
 use crate::catalog::MaxDeletes;
 use crate::desired::{Entry, MAX_DELETES_FLOOR};
 use crate::object::Key;
-use crate::object::order::{for_prune, is_protected};
+use crate::object::order::is_protected;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 /// What becomes of the objects that left a bundle.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fate {
-    /// Deleted once the new state is healthy, in this order.
+    /// Deleted once the new state is healthy.
     pub delete: Vec<Key>,
     /// Wait for an approval: protected kinds.
     pub held: Vec<Key>,
@@ -43,17 +43,21 @@ pub fn guard(entry: &Entry, before: usize, after: usize, leaving: usize) -> Opti
 }
 
 /// Sorts what left the bundle. `kept_by_annotation` says which objects carry `Prune=false`.
-pub fn fate(entry: &Entry, left: Vec<Key>, kept_by_annotation: impl Fn(&Key) -> bool) -> Fate {
+pub fn fate<'a>(
+    entry: &Entry,
+    left: impl IntoIterator<Item = &'a Key>,
+    kept_by_annotation: impl Fn(&Key) -> bool,
+) -> Fate {
     let mut fate = Fate::default();
     for key in left {
-        if !entry.policy.prune || kept_by_annotation(&key) {
-            fate.kept.push(key);
+        let becomes = if !entry.policy.prune || kept_by_annotation(key) {
+            &mut fate.kept
         } else if is_protected(&key.group, &key.kind) && entry.approved != Some(entry.digest) {
-            fate.held.push(key);
+            &mut fate.held
         } else {
-            fate.delete.push(key);
-        }
+            &mut fate.delete
+        };
+        becomes.push(key.clone());
     }
-    fate.delete.sort_by(for_prune);
     fate
 }

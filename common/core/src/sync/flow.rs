@@ -1,17 +1,16 @@
-//! The way of an entry: load, guard, store, apply, settle, prune; or withdraw.
+//! The way of an entry: load, guard, store; and what time brings: retries, limits.
 
-use super::ports::{Applied, Deleted, Effect, Object, Problem};
+use super::ports::{Effect, Object, Problem};
 use super::state::{Instance, Item, Step};
-use crate::desired::{Entry, Withdrawal};
+use crate::desired::Entry;
 use crate::digest::Digest;
-use crate::event::AgentFact;
 use crate::event::agent::Trouble;
 use crate::health::Health;
 use crate::object::Key;
-use crate::object::order::{Stage, for_prune, is_protected, stage};
+use crate::object::order::{Stage, stage};
 use crate::reconcile::{plan, prune};
 use crate::time::{At, Span};
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -21,12 +20,6 @@ const RETRY_MIN: Span = Span::secs(2);
 /// Longest pause before a failed sync is tried again.
 const RETRY_MAX: Span = Span::secs(180);
 
-/// Pause between looks at an object whose deletion waits for finalizers.
-const DELETING_EVERY: Span = Span::secs(2);
-
-/// An object that was applied is looked at after this time, once its controller had a moment.
-const FIRST_LOOK: Span = Span(50);
-
 impl Instance {
     /// Begins, or begins again, with the entry in force.
     pub fn begin(&mut self, at: At) {
@@ -35,6 +28,7 @@ impl Instance {
         self.waiting = false;
         self.retry_at = None;
         self.settle_by = None;
+        self.overdue = false;
         self.stages.clear();
         self.problems.clear();
         self.trouble = None;
@@ -60,7 +54,7 @@ impl Instance {
         self.begin(at);
     }
 
-    fn load(&mut self) {
+    pub(super) fn load(&mut self) {
         self.waiting = true;
         self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone() });
     }
@@ -72,14 +66,16 @@ impl Instance {
 
     /// The bundle's objects arrived. `shared` names objects that another app owns.
     pub fn loaded(&mut self, run: u64, objects: Vec<Object>, shared: &BTreeMap<Key, String>, at: At) {
-        if run != self.run {
+        if run != self.run || !(self.step == Step::Loading || self.tends()) {
             return;
         }
         self.waiting = false;
+        self.trouble = None;
         self.objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
         self.holds_objects = true;
-        if self.step == Step::Resting {
+        if self.tends() {
             self.pursue_drifts(at);
+            self.release_objects();
             return;
         }
         for (key, owner) in shared {
@@ -102,19 +98,26 @@ impl Instance {
     }
 
     fn guard(&mut self, at: At) {
+        self.state_pruned(at);
         let left = self.left();
         let counted = left.iter().filter(|key| !self.items[*key].keep).count();
+        self.leaving = left;
         if let Some(why) = prune::guard(&self.entry, self.items.len(), self.objects.len(), counted) {
             self.step = Step::Parked;
             self.trouble = Some(why);
-            self.leaving = left;
             self.drop_objects();
+            let applied = self.items.iter().filter(|(_, item)| item.is_applied());
+            let applied: Vec<Key> = applied.map(|(key, _)| key.clone()).collect();
+            for key in applied {
+                self.look_unless_well(key, at);
+            }
             self.restate(at);
             return;
         }
-        self.leaving = left;
-        let unchanged = self.objects.keys().all(|key| self.items.contains_key(key));
         for (key, object) in &self.objects {
+            if self.items.contains_key(key) {
+                continue;
+            }
             let version = object.version.clone();
             let commit = self.entry.commit.clone();
             let fresh = Item {
@@ -125,32 +128,53 @@ impl Instance {
                 owned: 0,
                 keep: false,
             };
-            self.items.entry(key.clone()).or_insert(fresh);
+            self.items.insert(key.clone(), fresh);
+            self.unstored = true;
+            self.members_changed = true;
+            self.dirty = true;
         }
-        self.members_changed = true;
         self.stages = plan::stages(self.objects.keys());
         self.stages.reverse();
-        self.dirty = true;
-        if unchanged && self.applied.is_some() {
+        if !self.unstored {
             self.start_applying(at);
             return;
         }
         self.step = Step::Storing;
         self.waiting = true;
-        let keys = self.items.iter().map(|(key, item)| (key.clone(), item.version.clone())).collect();
-        self.effects.push(Effect::Store { run: self.run, keys });
+        self.store();
         self.restate(at);
     }
 
     /// Objects of the inventory that are not in the bundle.
-    fn left(&self) -> Vec<Key> {
+    fn left(&self) -> BTreeSet<Key> {
         let here = |key: &&Key| !self.objects.contains_key(*key) && !self.problems.contains_key(*key);
         self.items.keys().filter(here).cloned().collect()
     }
 
+    /// Writes the inventory into the cluster; one writing at a time, so that an older one never lands last.
+    pub(super) fn store(&mut self) {
+        if self.storing.is_some() {
+            self.store_again = true;
+            return;
+        }
+        self.storing = Some(self.run);
+        let keys = self.items.iter().map(|(key, item)| (key.clone(), item.version.clone())).collect();
+        self.effects.push(Effect::Store { run: self.run, keys });
+    }
+
     /// The inventory stands in the cluster, or could not be written.
     pub fn stored(&mut self, run: u64, problem: Option<Problem>, at: At) {
-        if run != self.run || self.step != Step::Storing {
+        if self.storing != Some(run) {
+            return;
+        }
+        self.storing = None;
+        if core::mem::take(&mut self.store_again) {
+            self.store();
+            return;
+        }
+        self.unstored = problem.is_some();
+        if self.step != Step::Storing || run != self.run {
+            self.go_on_deleting(at);
             return;
         }
         self.waiting = false;
@@ -164,249 +188,9 @@ impl Instance {
         }
     }
 
-    fn start_applying(&mut self, at: At) {
-        self.step = Step::Applying;
-        let policy = &self.entry.policy;
-        if policy.create_namespace && !policy.namespace.is_empty() {
-            self.waiting = true;
-            let namespace = policy.namespace.clone();
-            self.effects.push(Effect::EnsureNamespace { run: self.run, namespace });
-        }
-        self.advance(at);
-        self.restate(at);
-    }
-
-    /// The destination namespace is there, or could not be made.
-    pub fn namespace_ensured(&mut self, run: u64, problem: Option<Problem>, at: At) {
-        if run != self.run {
-            return;
-        }
-        self.waiting = false;
-        self.trouble = problem.map(|problem| problem.message);
-        self.advance(at);
-        self.restate(at);
-    }
-
-    /// Starts what may start: up to the limit of requests in flight, stage after stage.
-    pub(super) fn advance(&mut self, at: At) {
-        self.draining &= !self.in_flight.is_empty();
-        while self.step == Step::Applying && !self.waiting && !self.draining {
-            let Some(stage_keys) = self.stages.last_mut() else {
-                if self.in_flight.is_empty() {
-                    self.applied_all(at);
-                }
-                return;
-            };
-            if let Some(key) = stage_keys.first().cloned() {
-                if self.in_flight.len() >= self.limits.in_flight {
-                    return;
-                }
-                stage_keys.remove(0);
-                self.apply(&key, at);
-            } else if self.in_flight.is_empty() && self.stage_is_ready() {
-                self.stages.pop();
-            } else {
-                return;
-            }
-        }
-    }
-
-    /// Definitions must be established before objects of their kinds are applied; a failed one does not hold the rest.
-    fn stage_is_ready(&self) -> bool {
-        self.objects.keys().filter(|key| stage(&key.group, &key.kind) == Stage::Definitions).all(|key| {
-            self.problems.contains_key(key)
-                || self.health.get(key).is_none_or(|judged| judged.health != Health::Progressing)
-        })
-    }
-
-    /// Applies one object unless it is known to be as wanted: untouched objects are not written.
-    fn apply(&mut self, key: &Key, at: At) {
-        let (Some(object), Some(item)) = (self.objects.get(key), self.items.get_mut(key)) else { return };
-        let as_wanted = item.content == object.content
-            && self.live.get(key).is_some_and(|live| live.owned == item.owned && !live.deleting)
-            && !self.drifts.contains_key(key);
-        if as_wanted {
-            if !self.health.contains_key(key) {
-                self.inspect_at.insert(key.clone(), at);
-            }
-            return;
-        }
-        let commit =
-            if item.content == object.content { item.commit.clone() } else { self.entry.commit.clone() };
-        let look_first = self.drifts.contains_key(key);
-        self.in_flight.insert(key.clone());
-        let object = object.clone();
-        self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
-    }
-
-    /// An object was applied, or could not be.
-    pub fn applied(
-        &mut self,
-        run: u64,
-        object: &Object,
-        commit: &crate::id::CommitId,
-        outcome: Result<Applied, Problem>,
-        at: At,
-    ) {
-        let key = &object.key;
-        self.in_flight.remove(key);
-        match outcome {
-            Ok(applied) => {
-                self.problems.remove(key);
-                if let Some(item) = self.items.get_mut(key) {
-                    item.version.clone_from(&object.version);
-                    item.content = object.content;
-                    item.commit = commit.clone();
-                    item.uid.clone_from(&applied.fingerprint.uid);
-                    item.owned = applied.fingerprint.owned;
-                    item.keep = object.keep;
-                    self.dirty = true;
-                }
-                self.live.insert(key.clone(), applied.fingerprint);
-                if applied.judgement.counted {
-                    self.inspect_at.insert(key.clone(), at.plus(FIRST_LOOK));
-                }
-                self.judged(key, applied.judgement, at);
-                self.after_apply(key, &applied.taken, at);
-            }
-            Err(problem) if run == self.run || self.drifts.contains_key(key) => {
-                self.not_healed(key, at);
-                self.problems.insert(key.clone(), problem);
-                if self.step == Step::Resting {
-                    self.pause(at);
-                }
-            }
-            Err(_) => {}
-        }
-        self.advance(at);
-        self.release_objects();
-        self.restate(at);
-    }
-
-    /// Everything was tried. What failed is tried again with back-off; health is waited for before anything is deleted.
-    fn applied_all(&mut self, at: At) {
-        if !self.problems.is_empty() {
-            self.pause(at);
-            return;
-        }
-        self.attempt = 0;
-        self.applied = Some((self.entry.since, self.entry.digest));
-        self.dirty = true;
-        self.step = Step::Settling;
-        self.settle_by = Some(at.plus(self.limits.health_timeout));
-        self.settle(at);
-    }
-
-    /// Goes on to pruning once the workloads of the new state are healthy.
-    pub(super) fn settle(&mut self, at: At) {
-        if self.step != Step::Settling {
-            return;
-        }
-        let pending = self.objects_pending();
-        if self.fate().delete.is_empty() {
-            self.rest(at);
-        } else if pending == 0 {
-            self.settle_by = None;
-            self.step = Step::Pruning;
-            self.prune(at);
-        }
-    }
-
-    /// Workloads of the bundle that are not healthy. Addresses of services or ingresses are not waited for.
-    pub(super) fn objects_pending(&self) -> usize {
-        let left = |key: &Key| self.leaving.contains(key);
-        let waits = |key: &&Key| plan::is_waited_for(key) && !left(key);
-        let healthy = |key: &Key| {
-            self.health
-                .get(key)
-                .is_some_and(|judged| matches!(judged.health, Health::Healthy | Health::Suspended))
-        };
-        self.items.keys().filter(waits).filter(|key| !healthy(key)).count()
-    }
-
-    /// What becomes of the objects that left the bundle.
-    pub(super) fn fate(&self) -> prune::Fate {
-        prune::fate(&self.entry, self.leaving.clone(), |key| {
-            self.items.get(key).is_some_and(|item| item.keep)
-        })
-    }
-
-    pub(super) fn prune(&mut self, at: At) {
-        let due = self.fate().delete;
-        if due.is_empty() && self.in_flight.is_empty() {
-            if !self.deleted.is_empty() {
-                let objects = core::mem::take(&mut self.deleted);
-                self.facts.push((AgentFact::Pruned { objects }, at));
-            }
-            let keys = self.items.iter().map(|(key, item)| (key.clone(), item.version.clone())).collect();
-            self.effects.push(Effect::Store { run: self.run, keys });
-            self.rest(at);
-            return;
-        }
-        self.delete_some(due);
-    }
-
-    fn delete_some(&mut self, due: Vec<Key>) {
-        for key in due {
-            if self.in_flight.len() >= self.limits.in_flight {
-                return;
-            }
-            let pending = self.live.get(&key).is_some_and(|live| live.deleting);
-            let Some(item) = self.items.get(&key) else { continue };
-            if pending || self.problems.contains_key(&key) || !self.in_flight.insert(key.clone()) {
-                continue;
-            }
-            let (version, uid) = (item.version.clone(), item.uid.clone());
-            self.effects.push(Effect::Delete { run: self.run, key, version, uid });
-        }
-    }
-
-    /// A deletion was answered.
-    pub fn deleted(&mut self, run: u64, key: &Key, outcome: Result<Deleted, Problem>, at: At) {
-        self.in_flight.remove(key);
-        match outcome {
-            Ok(Deleted::Gone) => self.removed(key),
-            Ok(Deleted::Pending) => {
-                self.live.entry(key.clone()).or_default().deleting = true;
-                self.inspect_at.insert(key.clone(), at.plus(DELETING_EVERY));
-            }
-            Err(problem) => {
-                self.problems.insert(key.clone(), problem);
-                self.pause(at);
-            }
-        }
-        if run == self.run {
-            self.go_on_deleting(at);
-        }
-        self.restate(at);
-    }
-
-    pub(super) fn go_on_deleting(&mut self, at: At) {
-        match self.step {
-            Step::Pruning => self.prune(at),
-            Step::Withdrawing => self.withdraw(at),
-            _ => {}
-        }
-    }
-
-    /// An object that was to go is gone.
-    pub(super) fn removed(&mut self, key: &Key) {
-        if self.items.remove(key).is_some() {
-            self.deleted.push(key.clone());
-            self.members_changed = true;
-            self.dirty = true;
-        }
-        self.leaving.retain(|left| left != key);
-        self.live.remove(key);
-        self.health.remove(key);
-        self.inspect_at.remove(key);
-        self.drifts.remove(key);
-        self.problems.remove(key);
-        self.fights.forget(core::slice::from_ref(key));
-    }
-
     pub(super) fn rest(&mut self, at: At) {
         self.step = Step::Resting;
+        self.attempt = 0;
         self.settle_by = None;
         if self.objects_pending() > 0 {
             self.settle_by = Some(at.plus(self.limits.health_timeout));
@@ -420,29 +204,6 @@ impl Instance {
         if self.step == Step::Resting && self.in_flight.is_empty() && self.drifts.is_empty() {
             self.drop_objects();
         }
-    }
-
-    fn withdraw(&mut self, at: At) {
-        if !self.in_flight.is_empty() && self.entry.withdrawn == Some(Withdrawal::Orphan) {
-            return;
-        }
-        let orphan = self.entry.withdrawn == Some(Withdrawal::Orphan);
-        let approved = self.entry.approved == Some(self.entry.digest);
-        let stays = |key: &Key, item: &Item| {
-            orphan || item.keep || (is_protected(&key.group, &key.kind) && !approved)
-        };
-        let mut due: Vec<Key> =
-            self.items.iter().filter(|(key, item)| !stays(key, item)).map(|(key, _)| key.clone()).collect();
-        if due.is_empty() && self.in_flight.is_empty() {
-            let deleted = u32::try_from(self.deleted.len()).unwrap_or(u32::MAX);
-            let kept = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-            self.facts.push((AgentFact::Withdrawn { deleted, kept }, at));
-            self.effects.push(Effect::Forget);
-            self.step = Step::Gone;
-            return;
-        }
-        due.sort_by(for_prune);
-        self.delete_some(due);
     }
 
     /// Waits before the failed part is tried again.
@@ -462,7 +223,7 @@ impl Instance {
         }
         if self.settle_by.is_some_and(|due| due <= at) {
             self.settle_by = None;
-            self.restate(at);
+            self.not_in_time(at);
         }
         self.pursue_drifts(at);
         self.inspect_due(at);
@@ -476,13 +237,37 @@ impl Instance {
                 self.problems.clear();
                 self.go_on_deleting(at);
             }
-            Step::Resting => {
-                self.problems.clear();
+            Step::Resting | Step::Settling if self.problems.is_empty() => {
+                self.trouble = None;
                 self.pursue_drifts(at);
             }
-            Step::Storing | Step::Applying => self.begin(at),
-            Step::Parked | Step::Settling | Step::Gone => {}
+            // What a heal needs may be gone as well, such as the destination namespace: everything is gone through.
+            Step::Resting | Step::Settling | Step::Storing | Step::Applying => self.begin(at),
+            Step::Parked | Step::Gone => {}
         }
+    }
+
+    /// The time limit is over: what is not healthy is named; definitions that are not established fail.
+    fn not_in_time(&mut self, at: At) {
+        if self.step != Step::Applying {
+            self.overdue = self.objects_pending() > 0;
+            return;
+        }
+        let late: Vec<Key> = self.definitions_pending().cloned().collect();
+        for key in late {
+            let message = String::from("not established in time");
+            self.problems.insert(key, Problem { cause: None, message });
+        }
+        self.advance(at);
+    }
+
+    /// Definitions of the bundle that are not established yet and have not failed.
+    pub(super) fn definitions_pending(&self) -> impl Iterator<Item = &Key> {
+        self.objects.keys().filter(|key| {
+            stage(&key.group, &key.kind) == Stage::Definitions
+                && !self.problems.contains_key(*key)
+                && self.health.get(*key).is_some_and(|judged| judged.health == Health::Progressing)
+        })
     }
 
     pub(super) fn problem_list(&self) -> impl Iterator<Item = Trouble> + '_ {

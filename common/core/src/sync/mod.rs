@@ -9,10 +9,12 @@
 //! ```
 //! A newer entry pre-empts: requests in flight are waited for, then the new bundle is loaded.
 
+pub mod apply;
 pub mod drift;
 pub mod flow;
 pub mod observe;
 pub mod ports;
+pub mod remove;
 pub mod state;
 pub mod status;
 #[cfg(test)]

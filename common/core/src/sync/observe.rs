@@ -1,12 +1,13 @@
 //! What watches and looks say: live objects and their health.
 
-use super::ports::{Fingerprint, Inspected};
-use super::state::{Instance, Step};
+use super::ports::{Effect, Fingerprint, Inspected, LostField};
+use super::state::{Instance, Item, Step};
 use crate::health::{Health, Judgement};
 use crate::object::Key;
 use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Changes of one object within this time are looked at once.
 const DEBOUNCE: Span = Span(100);
@@ -14,47 +15,66 @@ const DEBOUNCE: Span = Span(100);
 /// A workload that is not healthy is looked at this often, its pods too, so that causes are named early.
 const UNWELL_EVERY: Span = Span::secs(1);
 
+/// A workload that is not healthy within the time limit is looked at this often; a change of it is looked at as ever.
+const OVERDUE_EVERY: Span = Span::secs(10);
+
+/// Group of definitions, which have no pods.
+const DEFINITIONS: &str = "apiextensions.k8s.io";
+
 /// An object that could not be read is looked at again after this time.
 const UNREADABLE_AGAIN: Span = Span::secs(2);
 
 impl Instance {
     /// A watch shows an object.
     pub fn seen(&mut self, key: &Key, seen: Fingerprint, at: At) {
-        let Some(item) = self.items.get(key) else { return };
-        let known = self.live.get(key);
-        if known.is_some_and(|known| seen.version <= known.version && known.uid == seen.uid) {
-            return;
+        if self.observe(key, seen, at) {
+            if self.health.get(key).is_none_or(|judged| judged.counted) {
+                self.look(key, at.plus(DEBOUNCE));
+            }
+            self.restate(at);
         }
-        let applied = item.content != crate::digest::Digest::default();
-        let ours = seen.owned == item.owned;
-        let leaving = self.leaves(key);
-        if applied && !leaving && !self.in_flight.contains(key) && !seen.deleting {
-            if ours { self.undrifted(key, at) } else { self.drifted(key, false, at) }
-        }
-        self.live.insert(key.clone(), seen);
-        if self.health.get(key).is_none_or(|judged| judged.counted) {
-            self.look(key, at.plus(DEBOUNCE));
-        }
-        self.restate(at);
     }
 
-    /// A watch shows an object no more. It may only have lost our label, so it is looked at before that is believed.
+    /// Takes what an object is like now, unless something newer is known; whether it was news.
+    fn observe(&mut self, key: &Key, seen: Fingerprint, at: At) -> bool {
+        let Some(item) = self.items.get(key) else { return false };
+        let known = self.live.get(key);
+        if known.is_some_and(|known| seen.version <= known.version) {
+            return false;
+        }
+        let more = known.is_some_and(|known| known.owned != seen.owned);
+        let (ours, applied) = (seen.owned == item.owned, item.is_applied());
+        let watched = applied && !seen.deleting && !self.leaves(key) && !self.in_flight.contains(key);
+        self.live.insert(key.clone(), seen);
+        if watched && ours {
+            self.undrifted(key, at);
+        } else if watched {
+            self.drifted(key, false, more, at);
+        }
+        true
+    }
+
+    /// A watch shows an object no more. It may only have lost our label, or be gone since before our apply.
     pub fn vanished(&mut self, key: &Key, at: At) {
-        if !self.items.contains_key(key) {
+        let Some(item) = self.items.get(key) else { return };
+        let applied = item.is_applied();
+        if self.in_flight.contains(key) {
+            // Nobody can tell which came first: it is looked at once the answer is here.
+            self.look(key, at);
             return;
         }
         let was_deleting = self.live.remove(key).is_some_and(|live| live.deleting);
         if self.leaves(key) {
             if was_deleting {
-                self.removed(key);
+                self.removed(key, self.is_deleting());
                 self.go_on_deleting(at);
             } else {
                 self.look(key, at);
                 self.inspect_due(at);
             }
-        } else if !self.in_flight.contains(key) {
+        } else if applied {
             self.health.insert(key.clone(), Judgement::missing());
-            self.drifted(key, true, at);
+            self.drifted(key, true, false, at);
         }
         self.restate(at);
     }
@@ -62,25 +82,19 @@ impl Instance {
     /// A look at an object ended.
     pub fn inspected(&mut self, key: &Key, against: bool, outcome: Inspected, at: At) {
         self.inspecting.remove(key);
+        self.unlooked.remove(key);
         if !self.items.contains_key(key) {
             return;
         }
         match outcome {
             Inspected::Found { fingerprint, judgement, lost } => {
-                if fingerprint.deleting && self.leaves(key) {
-                    self.look(key, at.plus(UNWELL_EVERY));
-                }
-                let newer = self.live.get(key).is_none_or(|known| known.version < fingerprint.version);
-                if newer {
-                    self.live.insert(key.clone(), fingerprint);
-                }
-                self.judged(key, judgement, at);
-                if against {
-                    self.named(key, &lost, false, at);
-                }
+                self.found(key, against, fingerprint, judgement, &lost, at);
             }
+            // It was read before the answer to what is in flight: that answer tells more.
+            Inspected::Missing if self.in_flight.contains(key) => self.look(key, at),
             Inspected::Missing if self.leaves(key) => {
-                self.removed(key);
+                let asked = self.live.get(key).is_some_and(|live| live.deleting);
+                self.removed(key, asked && self.is_deleting());
                 self.go_on_deleting(at);
             }
             Inspected::Missing => {
@@ -88,8 +102,8 @@ impl Instance {
                 self.health.insert(key.clone(), Judgement::missing());
                 if against {
                     self.named(key, &[], true, at);
-                } else if !self.in_flight.contains(key) {
-                    self.drifted(key, true, at);
+                } else if self.items.get(key).is_some_and(Item::is_applied) {
+                    self.drifted(key, true, false, at);
                 }
             }
             Inspected::Unreadable(message) => {
@@ -99,8 +113,41 @@ impl Instance {
                 }
             }
         }
+        self.pursue_drifts(at);
+        self.inspect_due(at);
         self.release_objects();
         self.restate(at);
+    }
+
+    fn found(
+        &mut self,
+        key: &Key,
+        against: bool,
+        fingerprint: Fingerprint,
+        judgement: Judgement,
+        lost: &[LostField],
+        at: At,
+    ) {
+        let deleting = fingerprint.deleting;
+        if against {
+            if self.live.get(key).is_none_or(|known| known.version < fingerprint.version) {
+                self.live.insert(key.clone(), fingerprint);
+            }
+            self.judged(key, judgement, at);
+            self.named(key, lost, false, at);
+        } else {
+            self.observe(key, fingerprint, at);
+            self.judged(key, judgement, at);
+        }
+        if self.leaves(key) && deleting {
+            self.look(key, at.plus(UNWELL_EVERY));
+        } else if self.leaves(key) {
+            self.go_on_deleting(at);
+        }
+    }
+
+    fn is_deleting(&self) -> bool {
+        matches!(self.step, Step::Pruning | Step::Withdrawing)
     }
 
     fn unreadable(&mut self, key: &Key, message: String, at: At) {
@@ -108,19 +155,35 @@ impl Instance {
         self.look(key, at.plus(UNREADABLE_AGAIN));
     }
 
-    fn leaves(&self, key: &Key) -> bool {
+    /// Whether an object is on its way out, or was left behind.
+    pub(super) fn leaves(&self, key: &Key) -> bool {
         let going = matches!(self.step, Step::Pruning | Step::Settling | Step::Resting);
         self.step == Step::Withdrawing || (going && self.leaving.contains(key))
     }
 
     pub(super) fn judged(&mut self, key: &Key, judgement: Judgement, at: At) {
-        let unwell = judgement.counted && !matches!(judgement.health, Health::Healthy | Health::Suspended);
+        let unwell = judgement.counted && !is_well(&judgement);
         self.health.insert(key.clone(), judgement);
         if unwell && is_waited_for(key) && !self.leaves(key) {
-            self.look(key, at.plus(UNWELL_EVERY));
+            let rests = self.step == Step::Resting;
+            if rests && self.settle_by.is_none() && !self.overdue {
+                self.settle_by = Some(at.plus(self.limits.health_timeout));
+            }
+            let pace = if self.overdue { OVERDUE_EVERY } else { UNWELL_EVERY };
+            self.look(key, at.plus(pace));
+        } else if self.overdue && self.objects_pending() == 0 {
+            self.overdue = false;
         }
         self.settle(at);
         self.advance(at);
+    }
+
+    /// Looks at an object that is not known to be well, before anything is said of its health.
+    pub(super) fn look_unless_well(&mut self, key: Key, at: At) {
+        if !self.health.get(&key).is_some_and(is_well) {
+            self.look(&key, at);
+            self.unlooked.insert(key);
+        }
     }
 
     fn look(&mut self, key: &Key, due: At) {
@@ -128,23 +191,29 @@ impl Instance {
         *known = (*known).min(due);
     }
 
-    /// Asks for the looks that are due.
+    /// Asks for the looks that are due, as many as may be in flight.
     pub(super) fn inspect_due(&mut self, at: At) {
-        let due: alloc::vec::Vec<Key> = self
+        let free = self.limits.in_flight.saturating_sub(self.inspecting.len());
+        let due: Vec<Key> = self
             .inspect_at
             .iter()
-            .filter(|(key, due)| {
-                **due <= at && !self.inspecting.contains(*key) && !self.in_flight.contains(*key)
-            })
+            .filter(|(key, due)| **due <= at && self.may_inspect(key))
             .map(|(key, _)| key.clone())
+            .take(free)
             .collect();
         for key in due {
             self.inspect_at.remove(&key);
             let Some(item) = self.items.get(&key) else { continue };
             let version = item.version.clone();
-            let pods = is_waited_for(&key);
+            let pods = is_waited_for(&key)
+                && key.group != DEFINITIONS
+                && !self.health.get(&key).is_some_and(is_well);
             self.inspecting.insert(key.clone());
-            self.effects.push(super::ports::Effect::Inspect { key, version, pods, against: None });
+            self.effects.push(Effect::Inspect { key, version, pods, against: None });
         }
     }
+}
+
+fn is_well(judgement: &Judgement) -> bool {
+    matches!(judgement.health, Health::Healthy | Health::Suspended)
 }

@@ -4,7 +4,7 @@ use crate::desired::Entry;
 use crate::digest::Digest;
 use crate::health::{Cause, Judgement};
 use crate::id::CommitId;
-use crate::object::Key;
+use crate::object::{Key, Owned};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,6 +36,13 @@ pub struct Fingerprint {
     pub owned: u64,
     /// A deletion timestamp is set.
     pub deleting: bool,
+}
+
+impl Fingerprint {
+    /// Whether we own any field of it: then we applied it.
+    pub fn is_ours(&self) -> bool {
+        self.owned != Owned::default().fingerprint()
+    }
 }
 
 /// A field that was ours and is not any more.

@@ -5,7 +5,7 @@ use crate::desired::{Entry, Mark};
 use crate::digest::Digest;
 use crate::event::AgentFact;
 use crate::event::agent::Status;
-use crate::health::Judgement;
+use crate::health::{Health, Judgement};
 use crate::id::CommitId;
 use crate::object::Key;
 use crate::reconcile::fight::Fights;
@@ -46,6 +46,13 @@ pub struct Item {
     pub keep: bool,
 }
 
+impl Item {
+    /// Whether it was applied at least once: before that nothing of it is ours.
+    pub fn is_applied(&self) -> bool {
+        self.content != Digest::default()
+    }
+}
+
 /// What an instance is doing. Volatile: a restart begins with `Loading`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -71,6 +78,7 @@ pub enum Step {
 
 /// A drift that is not healed yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own about one drift")]
 pub struct Drift {
     /// First sight.
     pub since: At,
@@ -86,6 +94,8 @@ pub struct Drift {
     pub not_before: At,
     /// A request about it is in flight.
     pub asked: bool,
+    /// More fields were lost since it was looked at: the wait may not be theirs.
+    pub look: bool,
 }
 
 /// What a step left in an instance for its node.
@@ -128,17 +138,24 @@ pub struct Instance {
     pub(super) attempt: u32,
     pub(super) retry_at: Option<At>,
     pub(super) settle_by: Option<At>,
-    pub(super) leaving: Vec<Key>,
+    pub(super) overdue: bool,
+    pub(super) leaving: BTreeSet<Key>,
     pub(super) deleted: Vec<Key>,
+    pub(super) storing: Option<u64>,
+    pub(super) store_again: bool,
+    pub(super) unstored: bool,
+    pub(super) unsaved: u32,
     pub(super) live: BTreeMap<Key, Fingerprint>,
     pub(super) health: BTreeMap<Key, Judgement>,
     pub(super) inspect_at: BTreeMap<Key, At>,
     pub(super) inspecting: BTreeSet<Key>,
+    pub(super) unlooked: BTreeSet<Key>,
     pub(super) drifts: BTreeMap<Key, Drift>,
     pub(super) fights: Fights,
     pub(super) stated_at: Vec<At>,
     pub(super) state_after: Option<At>,
     pub(super) flaps: u32,
+    pub(super) folded: Option<Health>,
     pub(super) dirty: bool,
     pub(super) members_changed: bool,
     pub(super) facts: Vec<(AgentFact, At)>,
@@ -154,6 +171,7 @@ impl Instance {
         stated: Option<Status>,
         limits: Limits,
     ) -> Instance {
+        let unstored = applied.is_none() || items.values().any(|item| !item.is_applied());
         Instance {
             entry,
             items,
@@ -173,17 +191,24 @@ impl Instance {
             attempt: 0,
             retry_at: None,
             settle_by: None,
-            leaving: Vec::new(),
+            overdue: false,
+            leaving: BTreeSet::new(),
             deleted: Vec::new(),
+            storing: None,
+            store_again: false,
+            unstored,
+            unsaved: 0,
             live: BTreeMap::new(),
             health: BTreeMap::new(),
             inspect_at: BTreeMap::new(),
             inspecting: BTreeSet::new(),
+            unlooked: BTreeSet::new(),
             drifts: BTreeMap::new(),
             fights: Fights::default(),
             stated_at: Vec::new(),
             state_after: None,
             flaps: 0,
+            folded: None,
             dirty: true,
             members_changed: true,
             facts: Vec::new(),
@@ -211,16 +236,47 @@ impl Instance {
         }
     }
 
-    /// When it must be woken.
+    /// The number of the last run: responses of other runs are not for the entry in force.
+    pub fn run(&self) -> u64 {
+        self.run
+    }
+
+    /// Numbers runs from `last` on, so that no response to an instance that was here before is taken for one to this.
+    pub fn runs_after(&mut self, last: u64) {
+        self.run = self.run.max(last);
+    }
+
+    /// When it must be woken. Never for something that waits for a response.
     pub fn next_wake(&self) -> Option<At> {
-        let drifts = self.drifts.values().filter(|drift| !drift.asked).map(|drift| drift.not_before);
-        let inspections =
-            self.inspect_at.iter().filter(|(key, _)| !self.inspecting.contains(*key)).map(|(_, at)| *at);
-        let healing = self.entry.policy.self_heal && self.step == Step::Resting;
-        let drifts = drifts.filter(|at| healing && at.0 > 0).min();
-        [self.retry_at, self.settle_by, self.state_after, drifts, inspections.min()]
-            .into_iter()
-            .flatten()
-            .min()
+        let look = self.inspect_at.iter().filter(|(key, _)| self.may_inspect(key)).map(|(_, at)| *at);
+        let look = if self.inspecting.len() < self.limits.in_flight { look.min() } else { None };
+        let heals = self.entry.policy.self_heal
+            && self.tends()
+            && !self.waiting
+            && (self.holds_objects || self.retry_at.is_none())
+            && self.busy() < self.limits.in_flight;
+        let waits =
+            |(key, drift): &(&Key, &Drift)| !drift.asked && drift.not_before > At(0) && !self.is_busy(key);
+        let drift = self.drifts.iter().filter(waits).map(|(_, drift)| drift.not_before);
+        let drift = if heals { drift.min() } else { None };
+        [self.retry_at, self.settle_by, self.state_after, drift, look].into_iter().flatten().min()
+    }
+
+    /// Whether everything is applied, so that drift is to be healed.
+    pub(super) fn tends(&self) -> bool {
+        matches!(self.step, Step::Settling | Step::Pruning | Step::Resting)
+    }
+
+    /// Requests about single objects that are in flight.
+    pub(super) fn busy(&self) -> usize {
+        self.in_flight.len() + self.inspecting.len()
+    }
+
+    pub(super) fn is_busy(&self, key: &Key) -> bool {
+        self.in_flight.contains(key) || self.inspecting.contains(key)
+    }
+
+    pub(super) fn may_inspect(&self, key: &Key) -> bool {
+        !self.is_busy(key)
     }
 }

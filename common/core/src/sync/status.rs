@@ -3,8 +3,9 @@
 use super::state::{Instance, Step};
 use crate::event::AgentFact;
 use crate::event::agent::{Phase, Status, Trouble};
-use crate::health::{Health, Judgement};
+use crate::health::{Health, Judgement, of_app};
 use crate::object::Key;
+use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::format;
 use alloc::string::String;
@@ -57,7 +58,11 @@ impl Instance {
     }
 
     fn is_trouble(&self, key: &Key, judged: &Judgement) -> bool {
-        let unwell = judged.cause.is_some() || matches!(judged.health, Health::Degraded | Health::Unknown);
+        let late = self.overdue
+            && matches!(judged.health, Health::Progressing | Health::Missing)
+            && is_waited_for(key);
+        let unwell =
+            judged.cause.is_some() || matches!(judged.health, Health::Degraded | Health::Unknown) || late;
         judged.counted && unwell && !self.leaving.contains(key) && !self.problems.contains_key(key)
     }
 
@@ -75,12 +80,11 @@ impl Instance {
         }
     }
 
+    /// Single missing objects do not count, because being out of sync tells it already (as in [`health::of_app`]).
     fn worst(&self) -> Health {
-        let counted =
-            self.health.iter().filter(|(key, judged)| judged.counted && !self.leaving.contains(*key));
-        let worst = counted.map(|(_, judged)| judged.health).max().unwrap_or(Health::Healthy);
-        let unseen =
-            self.items.keys().any(|key| !self.health.contains_key(key) && !self.leaving.contains(key));
+        let stays = |key: &Key| !self.leaving.contains(key);
+        let worst = of_app(self.health.iter().filter(|(key, _)| stays(key)).map(|(_, judged)| Some(judged)));
+        let unseen = self.items.keys().any(|key| !self.health.contains_key(key) && stays(key));
         if unseen && worst < Health::Progressing { Health::Progressing } else { worst }
     }
 
@@ -102,15 +106,22 @@ impl Instance {
         cut(&text)
     }
 
-    /// States what changed. Phases are stated at once; health that flaps is folded.
+    /// States what changed. Phases are stated at once; health that flaps is folded, and waits for the first look at
+    /// what was just applied.
     pub(super) fn restate(&mut self, at: At) {
         if self.step == Step::Gone || self.is_quiet() {
+            self.state_after = None;
             return;
         }
         let status = self.status();
         let Some(stated) = &self.stated else { return self.state(status, at) };
         if same(stated, &status, true) {
-            self.state_after = None;
+            self.folded = None;
+            if self.flaps == 0 {
+                self.state_after = None;
+            } else if self.state_after.is_some_and(|due| due <= at) {
+                self.state(status, at);
+            }
             return;
         }
         if stated.since != status.since {
@@ -120,22 +131,38 @@ impl Instance {
         if !same(stated, &status, false) {
             return self.state(status, at);
         }
+        if !self.unlooked.is_empty() {
+            self.state_after = None;
+            return;
+        }
         self.stated_at.retain(|before| at.since(*before) < BUDGET_SPAN);
         if self.state_after.is_some_and(|due| due <= at) || self.stated_at.len() < BUDGET {
             return self.state(status, at);
         }
-        self.flaps += 1;
+        if self.folded != Some(status.health) {
+            self.folded = Some(status.health);
+            self.flaps += 1;
+        }
         self.state_after.get_or_insert(at.plus(FOLD));
     }
 
-    /// A bundle that is being fetched is no news, and neither, after a restart, is the way to what is applied already.
+    /// A bundle that is being fetched is no news, and neither is going through an entry again whose state was stated (after
+    /// a restart, or because something failed) until it comes to an end.
     fn is_quiet(&self) -> bool {
-        if self.step == Step::Loading && self.trouble.is_none() && self.problems.is_empty() {
+        if self.step == Step::Loading && self.retry_at.is_none() {
             return true;
         }
-        let under_way = matches!(self.step, Step::Loading | Step::Storing | Step::Applying);
-        let applied = self.applied == Some((self.entry.since, self.entry.digest));
-        under_way && applied && self.problems.is_empty() && self.trouble.is_none() && self.stated.is_some()
+        let Some(stated) = &self.stated else { return false };
+        let same_entry = stated.since == self.entry.since && stated.digest == self.entry.digest;
+        if !same_entry || self.retry_at.is_some() {
+            return false;
+        }
+        match self.step {
+            Step::Storing | Step::Applying => stated.phase != Phase::Syncing,
+            Step::Pruning => stated.phase == Phase::Failed,
+            Step::Withdrawing => !stated.troubles.is_empty(),
+            _ => false,
+        }
     }
 
     fn state(&mut self, status: Status, at: At) {
@@ -143,6 +170,7 @@ impl Instance {
         self.stated = Some(Status { flaps: 0, ..status });
         self.stated_at.push(at);
         self.state_after = None;
+        self.folded = None;
         self.flaps = 0;
         self.dirty = true;
     }
@@ -156,7 +184,8 @@ fn same(before: &Status, now: &Status, health: bool) -> bool {
         && before.digest == now.digest
         && before.phase == now.phase
         && before.held == now.held
-        && before.objects == now.objects;
+        && (before.objects == now.objects
+            || matches!(now.phase, Phase::Syncing | Phase::Withdrawing | Phase::Failed));
     apart && (!health || (before.health == now.health && causes(before) == causes(now)))
 }
 

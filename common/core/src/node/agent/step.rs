@@ -8,10 +8,13 @@ use crate::event::{Actor, AgentEvent, Context};
 use crate::id::AppId;
 use crate::object::Key;
 use crate::sync::{Instance, Limits, Object, Step, Taken};
-use crate::time::At;
+use crate::time::{At, Span};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+/// Refusals of one kind are stated no more often than this, so that a flood of bad indexes cannot fill the outbox.
+const REFUSAL_EVERY: Span = Span::secs(10);
 
 /// The agent.
 #[derive(Clone, Debug)]
@@ -24,7 +27,8 @@ pub struct Agent {
     watched: BTreeSet<(String, String, String)>,
     /// Withdrawals that were carried out and that the index still names, by the mark of their entry.
     gone: BTreeMap<AppId, desired::Mark>,
-    refused: Option<(desired::Mark, Refusal)>,
+    refused: BTreeMap<Refusal, (desired::Mark, At)>,
+    last_run: u64,
     poisoned: bool,
     rewatch: bool,
     out: Outputs,
@@ -41,7 +45,8 @@ impl Agent {
             owners: BTreeMap::new(),
             watched: BTreeSet::new(),
             gone: BTreeMap::new(),
-            refused: None,
+            refused: BTreeMap::new(),
+            last_run: 0,
             poisoned: false,
             rewatch: false,
             out: Outputs::default(),
@@ -153,9 +158,11 @@ impl Agent {
 
     /// Judges an index against the one held (table in design, section 9).
     fn index(&mut self, index: Index, digest: Digest, at: At) -> Touched {
-        let held = self.held.digest.map(|held| (self.held.mark, held));
+        let (held, mark) = (self.held.digest.map(|held| (self.held.mark, held)), self.held.mark);
+        let known = mark != desired::Mark::default();
         let verdict = match held {
-            None if index.mark < self.held.mark => Verdict::Refuse(Refusal::Lower),
+            None if index.mark < mark => Verdict::Refuse(Refusal::Lower),
+            None if known && index.mark.epoch > mark.epoch => Verdict::Refuse(Refusal::NoGrant),
             _ => desired::judge(held, index.mark, digest),
         };
         match verdict {
@@ -176,10 +183,12 @@ impl Agent {
     }
 
     fn refuse(&mut self, mark: desired::Mark, reason: Refusal, at: At) {
-        if self.refused != Some((mark, reason)) {
-            self.refused = Some((mark, reason));
-            self.state(None, None, AgentFact::IndexRefused { mark, reason }, at);
+        let known = self.refused.get(&reason);
+        if known.is_some_and(|(of, last)| *of == mark || at.since(*last) < REFUSAL_EVERY) {
+            return;
         }
+        self.refused.insert(reason, (mark, at));
+        self.state(None, None, AgentFact::IndexRefused { mark, reason }, at);
     }
 
     /// Brings instances in line with an index. An app that is absent keeps its objects and is no longer acted on.
@@ -188,11 +197,9 @@ impl Agent {
             self.instances.keys().filter(|app| !index.entries.contains_key(*app)).cloned().collect();
         self.gone.retain(|app, _| index.entries.contains_key(app));
         for app in absent {
-            if let Some(Instance { items, applied, stated, .. }) = self.instances.remove(&app) {
-                self.known.insert(app.clone(), Stored { items, applied, stated });
+            if let Some(Instance { items, applied, stated, .. }) = self.leave(&app) {
+                self.known.insert(app, Stored { items, applied, stated });
             }
-            self.owners.retain(|_, owner| *owner != app);
-            self.rewatch = true;
         }
         for (app, entry) in &index.entries {
             match self.instances.get_mut(app) {
@@ -203,13 +210,27 @@ impl Agent {
         }
     }
 
+    /// Stops acting on an app. What is still in flight for it must not be taken for an answer to whoever comes after it.
+    fn leave(&mut self, app: &AppId) -> Option<Instance> {
+        let instance = self.instances.remove(app)?;
+        self.last_run = self.last_run.max(instance.run());
+        self.owners.retain(|_, owner| owner != app);
+        self.rewatch = true;
+        Some(instance)
+    }
+
     fn enter(&mut self, app: &AppId, entry: &Entry, at: At) {
         let known = self.known.remove(app);
         let (items, applied, stated) = match known {
             Some(stored) => (stored.items, stored.applied, stored.stated),
             None => (BTreeMap::new(), None, None),
         };
+        // What another app took over while this one was away is not ours to prune.
+        let items =
+            items.into_iter().filter(|(key, _)| self.owners.get(key).is_none_or(|owner| owner == app));
+        let items = items.collect();
         let mut instance = Instance::new(entry.clone(), items, applied, stated, self.limits);
+        instance.runs_after(self.last_run);
         instance.begin(at);
         self.instances.insert(app.clone(), instance);
     }
@@ -234,12 +255,10 @@ impl Agent {
             self.out.acts.push(Act::Instance { app: app.clone(), effect });
         }
         if gone {
-            self.instances.remove(app);
-            self.owners.retain(|_, owner| owner != app);
+            self.leave(app);
             self.out.dirty.remove(app);
             self.gone.insert(app.clone(), entry.since);
             self.out.gone.push(app.clone());
-            self.rewatch = true;
         }
     }
 

@@ -1,0 +1,522 @@
+//! A cluster small enough to be believed: a map of objects that answers effects, shows watches, and can be made to fail.
+
+use crate::catalog::MaxDeletes;
+use crate::desired::{Entry, Index, Mark, Policy};
+use crate::digest::Digest;
+use crate::event::agent::{Journal, Phase};
+use crate::event::{AgentEvent, AgentFact};
+use crate::health::{Cause, Health, Judgement};
+use crate::id::{AppId, CommitId};
+use crate::node::agent::{Act, Agent, Held, Input, Outputs, Stored};
+use crate::object::{Key, Owned};
+use crate::sync::{
+    Applied, Deleted, Effect, Fingerprint, Inspected, Instance, Limits, LostField, Object, Problem, Step,
+};
+use crate::time::{At, Span};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use serde_json::json;
+
+/// More steps than this without time passing mean that somebody spins.
+const STEPS_MAX: usize = 20_000;
+
+pub(super) fn digest(text: &str) -> Digest {
+    let mut bytes = [0u8; 32];
+    for (at, part) in bytes.chunks_exact_mut(8).enumerate() {
+        part.copy_from_slice(&mixed(text.bytes().chain([u8::try_from(at).unwrap()])).to_be_bytes());
+    }
+    Digest(bytes)
+}
+
+/// FNV-1a.
+fn mixed(bytes: impl Iterator<Item = u8>) -> u64 {
+    let step = |sum: u64, byte| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.fold(0xcbf2_9ce4_8422_2325, step)
+}
+
+fn number(digest: Digest) -> u64 {
+    mixed(digest.0.into_iter())
+}
+
+pub(super) fn commit(letter: char) -> CommitId {
+    CommitId::parse(&letter.to_string().repeat(40)).unwrap()
+}
+
+pub(super) fn app(name: &str) -> AppId {
+    AppId::parse(&format!("fleet/{name}")).unwrap()
+}
+
+/// `Kind` or `Kind/name`; namespaced kinds lie in `web`.
+pub(super) fn key(text: &str) -> Key {
+    let (kind, name) = text.split_once('/').unwrap_or((text, "web"));
+    let (group, namespace) = match kind {
+        "Deployment" => ("apps", "web"),
+        "CustomResourceDefinition" => ("apiextensions.k8s.io", ""),
+        "Widget" => ("example.com", "web"),
+        "Namespace" => ("", ""),
+        _ => ("", "web"),
+    };
+    Key { group: group.into(), kind: kind.into(), namespace: namespace.into(), name: name.into() }
+}
+
+/// An object of a bundle; `revision` makes its content.
+pub(super) fn object(text: &str, revision: &str) -> Object {
+    let key = key(text);
+    let value = json!({ "kind": key.kind, "metadata": { "name": key.name }, "revision": revision });
+    let content = digest(&format!("{key} {revision}"));
+    Object { key, version: "v1".into(), value: Arc::new(value), content, keep: false }
+}
+
+pub(super) fn objects(texts: &[&str], revision: &str) -> Vec<Object> {
+    texts.iter().map(|text| object(text, revision)).collect()
+}
+
+pub(super) fn policy() -> Policy {
+    Policy {
+        namespace: "web".into(),
+        create_namespace: false,
+        prune: true,
+        self_heal: true,
+        allow_empty: false,
+        max_deletes: MaxDeletes::Percent(20),
+    }
+}
+
+/// One live object.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Live {
+    pub(super) uid: u64,
+    pub(super) version: u64,
+    pub(super) content: Digest,
+    pub(super) commit: String,
+    pub(super) taken: BTreeMap<String, String>,
+    pub(super) unlabelled: bool,
+    pub(super) finalizer: bool,
+    pub(super) deleting: bool,
+}
+
+impl Live {
+    fn owned(&self) -> u64 {
+        if self.content == Digest::default() {
+            return Owned::default().fingerprint();
+        }
+        let taken = self.taken.keys().map(|field| number(digest(field)));
+        let label = u64::from(self.unlabelled);
+        taken.fold(number(self.content).wrapping_add(label), |sum, field| sum ^ field)
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint {
+            uid: self.uid.to_string(),
+            version: self.version,
+            owned: self.owned(),
+            deleting: self.deleting,
+        }
+    }
+}
+
+/// The model cluster.
+#[derive(Clone, Debug, Default)]
+pub(super) struct World {
+    pub(super) objects: BTreeMap<Key, Live>,
+    pub(super) bundles: BTreeMap<Digest, Vec<Object>>,
+    pub(super) health: BTreeMap<Key, (Health, Option<Cause>)>,
+    pub(super) inventory: BTreeMap<AppId, BTreeSet<Key>>,
+    /// Requests about these keys fail, by kind of request.
+    pub(super) failing: BTreeSet<(&'static str, Key)>,
+    pub(super) no_bundles: bool,
+    pub(super) no_store: bool,
+    pub(super) needs_namespace: bool,
+    pub(super) applies: Vec<(Key, CommitId)>,
+    pub(super) deletes: Vec<Key>,
+    pub(super) shown: VecDeque<Input>,
+    clock: u64,
+}
+
+impl World {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    /// Somebody takes a field.
+    pub(super) fn edit(&mut self, text: &str, field: &str, manager: &str) {
+        let version = self.tick();
+        let Some(live) = self.objects.get_mut(&key(text)) else { return };
+        live.version = version;
+        live.taken.insert(field.into(), manager.into());
+        self.show(&key(text));
+    }
+
+    /// Somebody gives back what was taken.
+    pub(super) fn unedit(&mut self, text: &str) {
+        let version = self.tick();
+        let live = self.objects.get_mut(&key(text)).unwrap();
+        live.version = version;
+        live.taken.clear();
+        self.show(&key(text));
+    }
+
+    /// Somebody else makes an object of this name.
+    pub(super) fn make(&mut self, text: &str) {
+        let version = self.tick();
+        self.objects.insert(key(text), Live { uid: version, version, ..Live::default() });
+    }
+
+    /// The object changes in a way that is not ours, such as its status.
+    pub(super) fn touch(&mut self, text: &str) {
+        let version = self.tick();
+        self.objects.get_mut(&key(text)).unwrap().version = version;
+        self.show(&key(text));
+    }
+
+    /// Somebody deletes an object.
+    pub(super) fn delete(&mut self, text: &str) {
+        if self.objects.remove(&key(text)).is_some() {
+            self.shown.push_back(Input::Gone { key: key(text) });
+        }
+    }
+
+    /// Somebody takes our label off.
+    pub(super) fn unlabel(&mut self, text: &str) {
+        let version = self.tick();
+        let live = self.objects.get_mut(&key(text)).unwrap();
+        (live.version, live.unlabelled) = (version, true);
+        self.shown.push_back(Input::Gone { key: key(text) });
+    }
+
+    fn show(&mut self, key: &Key) {
+        let Some(live) = self.objects.get(key) else { return };
+        if !live.unlabelled {
+            let fingerprint = live.fingerprint();
+            self.shown.push_back(Input::Seen { key: key.clone(), fingerprint });
+        }
+    }
+
+    /// What a watch shows when it starts.
+    pub(super) fn show_all(&mut self) {
+        let keys: Vec<Key> = self.objects.keys().cloned().collect();
+        for key in &keys {
+            self.show(key);
+        }
+    }
+
+    fn judge(&self, key: &Key) -> Judgement {
+        let counted = matches!(key.kind.as_str(), "Deployment" | "CustomResourceDefinition");
+        let (health, cause) = self.health.get(key).copied().unwrap_or((Health::Healthy, None));
+        let judged = Judgement::new(health, if health == Health::Healthy { "" } else { "not well" });
+        Judgement { counted: counted || self.health.contains_key(key), ..judged.because(cause) }
+    }
+
+    fn fails(&self, what: &'static str, key: &Key) -> Option<Problem> {
+        let named = self.failing.contains(&(what, key.clone()));
+        let homeless = what == "apply" && self.needs_namespace && !key.namespace.is_empty() && {
+            let namespace = Key { kind: "Namespace".into(), name: key.namespace.clone(), ..Key::clone(key) };
+            let namespace = Key { group: String::new(), namespace: String::new(), ..namespace };
+            !self.objects.contains_key(&namespace)
+        };
+        let message = if homeless { "namespace not found" } else { "the API server says no" };
+        (named || homeless).then(|| Problem { cause: None, message: message.into() })
+    }
+
+    fn apply(&mut self, object: &Object, commit: &CommitId, look_first: bool) -> Result<Applied, Problem> {
+        if let Some(problem) = self.fails("apply", &object.key) {
+            return Err(problem);
+        }
+        self.applies.push((object.key.clone(), commit.clone()));
+        let version = self.tick();
+        let created = !self.objects.contains_key(&object.key);
+        let live = self.objects.entry(object.key.clone()).or_insert(Live { uid: version, ..Live::default() });
+        let mut taken: Vec<LostField> = core::mem::take(&mut live.taken)
+            .into_iter()
+            .map(|(path, manager)| LostField { path, manager })
+            .collect();
+        if live.unlabelled && look_first {
+            let (path, manager) = (".metadata.labels".into(), "kubectl-label".into());
+            taken.push(LostField { path, manager });
+        }
+        let changes = created || live.content != object.content || !taken.is_empty() || live.unlabelled;
+        if changes {
+            live.version = version;
+        }
+        live.unlabelled = false;
+        live.content = object.content;
+        live.commit = commit.to_string();
+        let fingerprint = Fingerprint { deleting: false, ..live.fingerprint() };
+        let judged = self.judge(&object.key);
+        let judgement = if judged.counted { Judgement::new(Health::Progressing, "applied") } else { judged };
+        if changes {
+            self.show(&object.key);
+        }
+        Ok(Applied { fingerprint, judgement, taken, created })
+    }
+
+    fn remove(&mut self, key: &Key, uid: &str) -> Result<Deleted, Problem> {
+        if let Some(problem) = self.fails("delete", key) {
+            return Err(problem);
+        }
+        let version = self.tick();
+        let Some(live) = self.objects.get_mut(key) else { return Ok(Deleted::Gone) };
+        if !uid.is_empty() && uid != live.uid.to_string() {
+            return Ok(Deleted::Gone);
+        }
+        self.deletes.push(key.clone());
+        if live.finalizer {
+            (live.deleting, live.version) = (true, version);
+            self.show(key);
+            return Ok(Deleted::Pending);
+        }
+        self.objects.remove(key);
+        self.shown.push_back(Input::Gone { key: key.clone() });
+        Ok(Deleted::Gone)
+    }
+
+    fn inspect(&self, key: &Key, against: Option<&Object>) -> Inspected {
+        if self.failing.contains(&("inspect", key.clone())) {
+            return Inspected::Unreadable("timeout".into());
+        }
+        let Some(live) = self.objects.get(key) else { return Inspected::Missing };
+        let mut lost: Vec<LostField> = Vec::new();
+        if against.is_some() {
+            let taken = live.taken.iter();
+            lost.extend(taken.map(|(path, by)| LostField { path: path.clone(), manager: by.clone() }));
+            if live.unlabelled {
+                lost.push(LostField { path: ".metadata.labels".into(), manager: "kubectl-label".into() });
+            }
+        }
+        Inspected::Found { fingerprint: live.fingerprint(), judgement: self.judge(key), lost }
+    }
+
+    /// Carries an effect out.
+    pub(super) fn perform(&mut self, app: AppId, effect: Effect) -> Option<Input> {
+        Some(match effect {
+            Effect::Load { run, entry } => {
+                let known = self.bundles.get(&entry.digest).filter(|_| !self.no_bundles).cloned();
+                Input::Loaded { app, run, objects: known.ok_or_else(|| "no bundle".to_string()) }
+            }
+            Effect::Store { run, keys } => {
+                let problem = Problem { cause: None, message: "not stored".into() };
+                if !self.no_store {
+                    self.inventory.insert(app.clone(), keys.into_iter().map(|(key, _)| key).collect());
+                }
+                Input::Stored { app, run, problem: self.no_store.then_some(problem) }
+            }
+            Effect::EnsureNamespace { run, namespace } => {
+                let name = format!("Namespace/{namespace}");
+                let version = self.tick();
+                self.objects.entry(key(&name)).or_insert(Live { uid: version, version, ..Live::default() });
+                Input::NamespaceEnsured { app, run, problem: None }
+            }
+            Effect::Apply { run, object, commit, look_first } => {
+                let outcome = self.apply(&object, &commit, look_first);
+                Input::Applied { app, run, object, commit, outcome }
+            }
+            Effect::Delete { run, key, uid, .. } => {
+                let outcome = self.remove(&key, &uid);
+                Input::Deleted { app, run, key, outcome }
+            }
+            Effect::Inspect { key, against, .. } => {
+                let outcome = self.inspect(&key, against.as_ref());
+                Input::Inspected { app, key, against: against.is_some(), outcome }
+            }
+            Effect::Forget => {
+                self.inventory.remove(&app);
+                return None;
+            }
+        })
+    }
+}
+
+/// An agent, its cluster, its journal, and what it said.
+pub(super) struct Sim {
+    pub(super) agent: Agent,
+    pub(super) world: World,
+    pub(super) journal: BTreeMap<AppId, Stored>,
+    pub(super) held: Held,
+    pub(super) facts: Vec<AgentEvent>,
+    pub(super) pending: VecDeque<(AppId, Effect)>,
+    pub(super) watched: BTreeSet<(String, String, String)>,
+    pub(super) now: At,
+    pub(super) index: Index,
+}
+
+impl Sim {
+    pub(super) fn new() -> Sim {
+        let (held, journal) = (Held::default(), BTreeMap::new());
+        let mut sim = Sim {
+            agent: Agent::new(held.clone(), journal.clone(), Limits::default()),
+            world: World::default(),
+            journal,
+            held,
+            facts: Vec::new(),
+            pending: VecDeque::new(),
+            watched: BTreeSet::new(),
+            now: At(1_000_000),
+            index: Index { mark: Mark { epoch: 1, generation: 0 }, entries: BTreeMap::new() },
+        };
+        sim.start();
+        sim
+    }
+
+    fn start(&mut self) {
+        let (version, kubernetes) = ("1".into(), "1.35".into());
+        self.input(Input::Started { version, kubernetes, journal: Journal::Found });
+    }
+
+    /// The process ends with whatever is in flight, and starts again over its journal.
+    pub(super) fn restart(&mut self) {
+        self.pending.clear();
+        self.agent = Agent::new(self.held.clone(), self.journal.clone(), Limits::default());
+        self.start();
+        self.world.shown.clear();
+        self.world.show_all();
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        let out = self.agent.step(input, self.now);
+        self.take(out);
+    }
+
+    fn take(&mut self, out: Outputs) {
+        if out.took_index {
+            self.held = self.agent.held().clone();
+        }
+        for name in out.dirty {
+            if let Some(Instance { items, applied, stated, .. }) = self.agent.instance(&name).cloned() {
+                self.journal.insert(name, Stored { items, applied, stated });
+            }
+        }
+        out.gone.iter().for_each(|name| drop(self.journal.remove(name)));
+        self.facts.extend(out.facts);
+        for act in out.acts {
+            match act {
+                Act::Watch(kinds) => self.watched = kinds,
+                Act::Instance { app, effect } => self.pending.push_back((app, effect)),
+            }
+        }
+        let owners = self.agent.instances().map(|(_, instance)| instance);
+        crate::invariant::inventories(owners).unwrap();
+    }
+
+    /// Shows what the watches have.
+    pub(super) fn watch(&mut self) {
+        while let Some(input) = self.world.shown.pop_front() {
+            self.input(input);
+        }
+    }
+
+    /// Carries out one pending effect, by its place.
+    pub(super) fn perform(&mut self, place: usize) {
+        if let Some((app, effect)) = self.pending.remove(place)
+            && let Some(input) = self.world.perform(app, effect)
+        {
+            self.input(input);
+        }
+    }
+
+    /// Everything that can happen without time passing.
+    pub(super) fn run(&mut self) {
+        for _ in 0..STEPS_MAX {
+            self.watch();
+            if !self.pending.is_empty() {
+                self.perform(0);
+            } else if self.agent.next_wake().is_some_and(|due| due <= self.now) {
+                self.input(Input::Wake);
+            } else {
+                return;
+            }
+        }
+        panic!("the agent spins: next wake {:?} at {:?}", self.agent.next_wake(), self.now);
+    }
+
+    /// Time passes, with everything that happens in it.
+    pub(super) fn pass(&mut self, span: Span) {
+        let end = self.now.plus(span);
+        self.run();
+        while let Some(due) = self.agent.next_wake().filter(|due| *due <= end) {
+            self.now = due.max(self.now);
+            self.input(Input::Wake);
+            self.run();
+        }
+        self.now = end;
+    }
+
+    /// The entry of an app from here on; the index is sent by [`Sim::send`].
+    pub(super) fn entry(&mut self, name: &str, letter: char, objects: Vec<Object>) -> &mut Entry {
+        let text: String =
+            objects.iter().flat_map(|object| [object.key.to_string(), object.content.to_string()]).collect();
+        let bundle = digest(&format!("{letter}{text}"));
+        self.world.bundles.insert(bundle, objects);
+        let generation = self.index.mark.generation + 1;
+        let entry = Entry {
+            since: Mark { epoch: 1, generation },
+            digest: bundle,
+            sealed: bundle,
+            commit: commit(letter),
+            policy: policy(),
+            approved: None,
+            withdrawn: None,
+            trace: None,
+        };
+        self.index.entries.insert(app(name), entry);
+        self.index.entries.get_mut(&app(name)).unwrap()
+    }
+
+    /// Changes an entry and raises it.
+    pub(super) fn change(&mut self, name: &str, change: impl FnOnce(&mut Entry)) {
+        let generation = self.index.mark.generation + 1;
+        let entry = self.index.entries.get_mut(&app(name)).unwrap();
+        entry.since = Mark { epoch: 1, generation };
+        change(entry);
+        self.send();
+    }
+
+    /// Sends the index as its next generation.
+    pub(super) fn send(&mut self) {
+        self.index.mark.generation += 1;
+        let text = format!("index {}", self.index.mark);
+        self.input(Input::Index { index: self.index.clone(), digest: digest(&text) });
+    }
+
+    /// Delivers a bundle and lets it come to rest.
+    pub(super) fn deliver(&mut self, name: &str, letter: char, objects: Vec<Object>) {
+        self.entry(name, letter, objects);
+        self.send();
+        self.pass(Span::secs(30));
+    }
+
+    pub(super) fn step_of(&self, name: &str) -> Option<Step> {
+        self.agent.instance(&app(name)).map(Instance::step)
+    }
+
+    /// As it was stated last.
+    pub(super) fn phase(&self, name: &str) -> Phase {
+        self.agent.instance(&app(name)).unwrap().stated.as_ref().unwrap().phase
+    }
+
+    pub(super) fn message(&self, name: &str) -> String {
+        self.agent.instance(&app(name)).unwrap().stated.as_ref().unwrap().message.clone()
+    }
+
+    /// Kinds of the facts since the last call, statuses with phase and health.
+    pub(super) fn said(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.facts)
+            .into_iter()
+            .map(|event| match event.fact {
+                AgentFact::InstanceChanged(status) => format!("{} {}", status.phase, status.health),
+                fact => fact.kind().to_string(),
+            })
+            .collect()
+    }
+
+    pub(super) fn applied(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.world.applies).into_iter().map(|(key, _)| key.to_string()).collect()
+    }
+
+    pub(super) fn has(&self, text: &str) -> bool {
+        self.world.objects.contains_key(&key(text))
+    }
+}

@@ -1,0 +1,204 @@
+//! Applying: stage after stage, a few requests in flight, then waiting for health before anything is deleted.
+
+use super::ports::{Applied, Effect, Object, Problem};
+use super::state::{Instance, Step};
+use crate::health::Health;
+use crate::id::CommitId;
+use crate::object::Key;
+use crate::reconcile::plan;
+use crate::time::{At, Span};
+
+/// An object that was applied is looked at after this time, once its controller had a moment.
+const FIRST_LOOK: Span = Span(50);
+
+/// So many applied objects are journalled together: what a crash forgets is applied again, which changes nothing.
+const SAVED_TOGETHER: u32 = 64;
+
+impl Instance {
+    pub(super) fn start_applying(&mut self, at: At) {
+        self.step = Step::Applying;
+        let policy = &self.entry.policy;
+        if policy.create_namespace && !policy.namespace.is_empty() {
+            self.waiting = true;
+            let namespace = policy.namespace.clone();
+            self.effects.push(Effect::EnsureNamespace { run: self.run, namespace });
+        }
+        self.advance(at);
+        self.restate(at);
+    }
+
+    /// The destination namespace is there, or could not be made.
+    pub fn namespace_ensured(&mut self, run: u64, problem: Option<Problem>, at: At) {
+        if run != self.run || self.step != Step::Applying {
+            return;
+        }
+        self.waiting = false;
+        self.trouble = problem.map(|problem| problem.message);
+        self.advance(at);
+        self.restate(at);
+    }
+
+    /// Starts what may start: up to the limit of requests in flight, stage after stage.
+    pub(super) fn advance(&mut self, at: At) {
+        self.draining &= !self.in_flight.is_empty();
+        while self.step == Step::Applying && !self.waiting && !self.draining && self.retry_at.is_none() {
+            let Some(stage_keys) = self.stages.last_mut() else {
+                if self.in_flight.is_empty() {
+                    self.applied_all(at);
+                }
+                return;
+            };
+            if let Some(key) = stage_keys.first().cloned() {
+                if self.in_flight.len() >= self.limits.in_flight {
+                    return;
+                }
+                stage_keys.remove(0);
+                self.apply(&key, at);
+            } else if !self.in_flight.is_empty() {
+                return;
+            } else if self.definitions_pending().next().is_none() {
+                self.settle_by = None;
+                self.stages.pop();
+            } else {
+                self.settle_by.get_or_insert(at.plus(self.limits.health_timeout));
+                return;
+            }
+        }
+    }
+
+    /// Applies one object unless it is known to be as wanted: untouched objects are not written.
+    ///
+    /// Going through an entry again that is applied already (a restart) writes nothing where the policy heals nothing.
+    fn apply(&mut self, key: &Key, at: At) {
+        let (Some(object), Some(item)) = (self.objects.get(key), self.items.get(key)) else { return };
+        let same = item.content == object.content;
+        let settled = self.applied == Some((self.entry.since, self.entry.digest));
+        let hands_off = settled && !self.entry.policy.self_heal;
+        let untouched = self.live.get(key).is_some_and(|live| live.owned == item.owned && !live.deleting)
+            && !self.drifts.contains_key(key);
+        if same && (hands_off || untouched) {
+            let key = key.clone();
+            self.look_unless_well(key, at);
+            return;
+        }
+        let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
+        let look_first = self.drifts.contains_key(key);
+        self.in_flight.insert(key.clone());
+        let object = object.clone();
+        self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
+    }
+
+    /// An object was applied, or could not be.
+    pub fn applied(
+        &mut self,
+        run: u64,
+        object: &Object,
+        commit: &CommitId,
+        outcome: Result<Applied, Problem>,
+        at: At,
+    ) {
+        let key = &object.key;
+        let before = self.step;
+        self.in_flight.remove(key);
+        let failed = outcome.is_err();
+        match outcome {
+            Ok(applied) => self.took_effect(object, commit, applied, at),
+            Err(problem) => {
+                if run == self.run && self.items.contains_key(key) {
+                    self.problems.insert(key.clone(), problem);
+                    if self.tends() {
+                        self.pause(at);
+                    }
+                }
+                self.not_healed(key, at);
+            }
+        }
+        self.advance(at);
+        self.go_on_deleting(at);
+        self.pursue_drifts(at);
+        self.release_objects();
+        if failed || self.step != Step::Applying || self.step != before {
+            self.restate(at);
+        }
+    }
+
+    fn took_effect(&mut self, object: &Object, commit: &CommitId, applied: Applied, at: At) {
+        let key = &object.key;
+        let Applied { fingerprint, judgement, taken, created } = applied;
+        self.problems.remove(key);
+        let Some(item) = self.items.get_mut(key) else { return };
+        let changed = item.content != object.content
+            || item.uid != fingerprint.uid
+            || item.owned != fingerprint.owned
+            || item.commit != *commit
+            || item.keep != object.keep;
+        item.version.clone_from(&object.version);
+        item.content = object.content;
+        item.commit = commit.clone();
+        item.uid.clone_from(&fingerprint.uid);
+        item.owned = fingerprint.owned;
+        item.keep = object.keep;
+        self.unsaved += u32::from(changed);
+        if self.unsaved >= SAVED_TOGETHER || (changed && self.step != Step::Applying) {
+            self.dirty = true;
+            self.unsaved = 0;
+        }
+        self.after_apply(key, &taken, created, at);
+        // The watch may have shown what came after our apply before the answer to it arrived.
+        let newer = self.live.get(key).filter(|live| live.version > fingerprint.version);
+        let drifted = newer.is_some_and(|live| live.owned != fingerprint.owned && !live.deleting);
+        if newer.is_none() {
+            self.live.insert(key.clone(), fingerprint);
+        }
+        if judgement.counted {
+            self.inspect_at.insert(key.clone(), at.plus(FIRST_LOOK));
+            self.unlooked.insert(key.clone());
+        }
+        self.judged(key, judgement, at);
+        if drifted && !self.leaves(key) {
+            self.drifted(key, false, true, at);
+        }
+    }
+
+    /// Everything was tried. What failed is tried again with back-off; health is waited for before anything is deleted.
+    fn applied_all(&mut self, at: At) {
+        self.dirty = true;
+        self.unsaved = 0;
+        if !self.problems.is_empty() {
+            self.pause(at);
+            return;
+        }
+        self.attempt = 0;
+        self.trouble = None;
+        self.applied = Some((self.entry.since, self.entry.digest));
+        self.step = Step::Settling;
+        self.settle_by = Some(at.plus(self.limits.health_timeout));
+        self.settle(at);
+    }
+
+    /// Goes on to pruning once the workloads of the new state are healthy.
+    pub(super) fn settle(&mut self, at: At) {
+        if self.step != Step::Settling {
+            return;
+        }
+        if self.fate().delete.is_empty() {
+            self.rest(at);
+        } else if self.objects_pending() == 0 {
+            self.settle_by = None;
+            self.overdue = false;
+            self.step = Step::Pruning;
+            self.prune(at);
+        }
+    }
+
+    /// Workloads of the bundle that are not healthy. Addresses of services or ingresses are not waited for.
+    pub(super) fn objects_pending(&self) -> usize {
+        let waits = |key: &&Key| plan::is_waited_for(key) && !self.leaving.contains(*key);
+        let healthy = |key: &Key| {
+            self.health
+                .get(key)
+                .is_some_and(|judged| matches!(judged.health, Health::Healthy | Health::Suspended))
+        };
+        self.items.keys().filter(waits).filter(|key| !healthy(key)).count()
+    }
+}
