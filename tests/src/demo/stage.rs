@@ -125,7 +125,9 @@ impl Stage {
         let begun = Instant::now();
         self.git = Some(GitServer::start(&self.folder, "fleet").await?);
         let files = self.tree()?.files(self.images.first);
-        self.git()?.commit(&subject(self.images.first), &files)?;
+        let git = self.git()?;
+        git.commit(&subject(self.images.first), &files)?;
+        git.work.git(&["branch", "--quiet", "--set-upstream-to=origin/main"]).context("follow the origin")?;
         screen.good(
             &format!("Git repository over http, {} files: apps, clusters, policies", files.len()),
             Some(begun.elapsed()),

@@ -18,7 +18,8 @@ use super::state::State;
 /// How a server behaves.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// The bearer token that every request must carry.
+    /// The bearer token that every request must carry; empty asks for none, which `kubectl` needs: it sends no token
+    /// over plain HTTP.
     pub token: String,
     /// From the making of a pod until it runs (or shows why it does not).
     pub pod_delay: Duration,
@@ -133,11 +134,13 @@ impl ApiServer {
 
     /// A kubeconfig for this server, as JSON (which is YAML), with one context named `memory`.
     pub fn kubeconfig(&self) -> String {
+        let token = &self.shared.options.token;
+        let user = if token.is_empty() { serde_json::json!({}) } else { serde_json::json!({"token": token}) };
         serde_json::json!({
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [{"name": "memory", "cluster": {"server": self.url}}],
-            "users": [{"name": "admin", "user": {"token": self.shared.options.token}}],
+            "users": [{"name": "admin", "user": user}],
             "contexts": [{"name": "memory", "context": {"cluster": "memory", "user": "admin", "namespace": "default"}}],
             "current-context": "memory",
         })
