@@ -241,7 +241,10 @@ fn row(log: &dyn Log, delivery: &Delivery, newest: bool) -> Result<HistoryRow, E
     let finished = all(|there| there.synced_at.is_some())
         .then(|| places.values().filter_map(|there| there.synced_at).max())
         .flatten();
+    // What was superseded before it was well still says what kept it from that.
+    let unwell = |there: &There| !there.is_well() && !there.message.is_empty();
     let wrong = places.iter().find(|(_, there)| there.failed() || there.parked());
+    let wrong = wrong.or_else(|| places.iter().find(|(_, there)| unwell(there)));
     let message = wrong.map(|(cluster, there)| format!("{cluster}: {}", there.message));
     let mut row = HistoryRow {
         commit: delivery.commit.clone(),
