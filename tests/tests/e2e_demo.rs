@@ -30,6 +30,7 @@ async fn real_clusters_see_the_same_story_and_are_left_as_they_were() -> Result<
     }
     let output = tokio::task::spawn_blocking(move || demo.output()).await??;
     let told = String::from_utf8_lossy(&output.stdout);
+    println!("{told}");
     ensure!(output.status.success(), "{told}{}", String::from_utf8_lossy(&output.stderr));
     ensure!(told.contains("your clusters are as they were"), "{told}");
     for cluster in &clusters {

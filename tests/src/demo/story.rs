@@ -162,6 +162,7 @@ async fn questions(stage: &Stage, screen: &mut Screen, commits: &Commits) -> Res
     for commit in [&commits.second, &commits.missing, &commits.reverted] {
         ensure!(history.contains(short(commit)), "the history does not hold {commit}:\n{history}");
     }
+    ensure!(history.contains("ImagePullBackOff"), "the history does not say what went wrong:\n{history}");
     screen.output(&history, OUTPUT_LINES);
     Ok(())
 }
@@ -221,13 +222,17 @@ fn way(screen: &mut Screen, news: &News, clock: &Clock, commit: &str) {
         screen.step("commit seen", clock.at(seen));
     }
     if let Some(sealed) = of("BundleSealed").next_back() {
-        let count = of("BundleSealed").count();
-        let bundles = if count == 1 { "bundle" } else { "bundles" };
-        screen.step(&format!("rendered and sealed, {count} {bundles}"), clock.at(sealed));
+        let bundles = counted(of("BundleSealed").count(), "bundle", "bundles");
+        screen.step(&format!("rendered and sealed, {bundles}"), clock.at(sealed));
     }
     if let Some(ordered) = of("IndexRaised").next_back() {
-        screen.step(&format!("ordered, {} signed indexes", of("IndexRaised").count()), clock.at(ordered));
+        let indexes = counted(of("IndexRaised").count(), "signed index", "signed indexes");
+        screen.step(&format!("ordered, {indexes}"), clock.at(ordered));
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Writes an image into overlays, commits, pushes, and tells the hub as a Git host does. The clock begins when the push
