@@ -112,3 +112,76 @@ pub fn verify(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<
     }
     Ok(Verified { index, digest: sha256(&envelope.index), keys, signed })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use taffrail_core::catalog::MaxDeletes;
+    use taffrail_core::desired::{Entry, Policy, Withdrawal};
+    use taffrail_core::id::CommitId;
+
+    fn account(letter: char) -> AccountKey {
+        AccountKey::parse(&format!("A{}", letter.to_string().repeat(55))).unwrap()
+    }
+
+    fn index() -> (Index, BTreeMap<Digest, BundleKey>) {
+        let policy = Policy {
+            namespace: "pay".into(),
+            create_namespace: true,
+            prune: true,
+            self_heal: false,
+            allow_empty: false,
+            max_deletes: MaxDeletes::Count(2),
+        };
+        let mark = Mark { epoch: 2, generation: 9 };
+        let entry = |sealed: u8, withdrawn| Entry {
+            since: mark,
+            digest: Digest([1; 32]),
+            sealed: Digest([sealed; 32]),
+            commit: CommitId::parse(&"a".repeat(40)).unwrap(),
+            policy: policy.clone(),
+            approved: None,
+            withdrawn,
+            trace: None,
+        };
+        let app = |name: &str| AppId::parse(&format!("fleet/{name}")).unwrap();
+        let entries =
+            BTreeMap::from([(app("api"), entry(7, None)), (app("old"), entry(8, Some(Withdrawal::Orphan)))]);
+        let keys = BTreeMap::from([(Digest([7; 32]), BundleKey::from_slice(&[9; 32]).unwrap())]);
+        (Index { mark, entries }, keys)
+    }
+
+    #[test]
+    fn an_index_reaches_its_cluster_and_equal_ones_have_equal_digests() {
+        let (hub, cluster) = (SigningKey::generate().unwrap(), BoxKey::generate());
+        let (index, keys) = index();
+        let sealed = || seal(&index, &account('B'), &cluster.public(), &hub, &keys).unwrap();
+        let [first, second] =
+            [sealed(), sealed()].map(|bytes| open(&bytes, &cluster, &hub.public(), &account('B')));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert_eq!((&first.index, &first.keys), (&index, &keys));
+        assert_eq!(first.digest, second.digest, "publishing again is no equivocation");
+        let again = verify(first.signed, &hub.public(), &account('B')).unwrap();
+        assert_eq!((again.index, again.digest), (index, second.digest));
+    }
+
+    #[test]
+    fn an_index_of_another_hub_or_for_another_cluster_is_not_taken() {
+        let (hub, stranger) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let (cluster, other) = (BoxKey::generate(), BoxKey::generate());
+        let (index, keys) = index();
+        let sealed = seal(&index, &account('B'), &cluster.public(), &hub, &keys).unwrap();
+        let refused =
+            |key: &BoxKey, by: &SigningKey, of| open(&sealed, key, &by.public(), &account(of)).unwrap_err();
+        assert!(matches!(refused(&other, &hub, 'B'), Error::Seal(_)));
+        assert!(
+            matches!(refused(&cluster, &stranger, 'B'), Error::Signature { mark, .. } if mark == index.mark)
+        );
+        assert!(
+            matches!(refused(&cluster, &hub, 'C'), Error::OtherCluster { mark, .. } if mark == index.mark)
+        );
+        let mut damaged = sealed.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        assert!(matches!(open(&damaged, &cluster, &hub.public(), &account('B')), Err(Error::Seal(_))));
+    }
+}

@@ -244,3 +244,102 @@ pub fn decode_body(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
     let body: v1::Body = decode("Body", bytes)?;
     Ok((body.payload, body.signature))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Place, encode_agent};
+    use taffrail_core::digest::Digest;
+    use taffrail_core::event::{Actor, AgentFact, Context};
+
+    fn account(letter: char) -> AccountKey {
+        AccountKey::parse(&format!("A{}", letter.to_string().repeat(55))).unwrap()
+    }
+
+    /// Consecutive events of one agent.
+    fn events(of: &AccountKey, count: u64) -> Vec<(Bytes, Bytes)> {
+        let mut previous = Digest::default();
+        let event = |seq: u64| {
+            let fact = AgentFact::Withdrawn { deleted: u32::try_from(seq).unwrap(), kept: 0 };
+            let place = Place { account: of.clone(), incarnation: 3, seq, previous };
+            let pair = encode_agent(&AgentEvent { context: Context::new(Actor::Agent, At(1)), fact }, &place);
+            previous = sha256(&pair.0);
+            pair
+        };
+        (1..=count).map(event).collect()
+    }
+
+    fn outgoing(of: &AccountKey, count: u64) -> Outgoing {
+        let vitals = Vitals { held: Mark { epoch: 1, generation: 4 }, waiting: count };
+        Outgoing { account: of.clone(), incarnation: 3, at: At(7), vitals, events: events(of, count) }
+    }
+
+    #[test]
+    fn a_request_comes_through_as_it_was_sent() {
+        let (key, of) = (SigningKey::generate().unwrap(), account('B'));
+        let sent = outgoing(&of, 3);
+        let read = open_request(&encode_request(&sent, &key), &of, &key.public()).unwrap();
+        assert_eq!((read.batch.incarnation, read.batch.vitals), (3, sent.vitals));
+        assert_eq!(read.batch.links.iter().map(|link| link.seq).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(read.batch.links[1].previous, read.batch.links[0].hash);
+        assert_eq!(&*read.batch.links[2].header, &*sent.events[2].0, "byte for byte");
+        assert!(read.facts.iter().all(Option::is_some));
+        let heartbeat = open_request(&encode_request(&outgoing(&of, 0), &key), &of, &key.public()).unwrap();
+        assert_eq!((heartbeat.batch.links.len(), heartbeat.batch.incarnation), (0, 3));
+    }
+
+    #[test]
+    fn whatever_is_not_the_cluster_s_own_word_is_refused() {
+        let (key, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let (of, else_s) = (account('B'), account('C'));
+        let refused = |bytes: &[u8]| open_request(bytes, &of, &key.public()).unwrap_err();
+        assert!(matches!(refused(&encode_request(&outgoing(&of, 2), &other)), Error::Signature(_)));
+        assert!(matches!(refused(&encode_request(&outgoing(&of, 0), &other)), Error::Signature(_)));
+        assert!(matches!(refused(&encode_request(&outgoing(&else_s, 2), &key)), Error::OtherAccount(_)));
+        assert!(matches!(refused(&encode_request(&outgoing(&else_s, 0), &key)), Error::OtherAccount(_)));
+        assert!(matches!(refused(b"\xff\xff"), Error::Malformed(_)));
+
+        let mut swapped = outgoing(&of, 2);
+        swapped.events[0].1 = swapped.events[1].1.clone();
+        assert!(matches!(refused(&encode_request(&swapped, &key)), Error::OtherPayload(1)));
+        let mut many = outgoing(&of, 1);
+        many.events = vec![many.events[0].clone(); EVENTS_MAX as usize + 1];
+        assert!(matches!(refused(&encode_request(&many, &key)), Error::TooMany(_)));
+    }
+
+    #[test]
+    fn a_payload_that_cannot_be_read_does_not_block_the_cluster() {
+        let (key, of) = (SigningKey::generate().unwrap(), account('B'));
+        let header = v1::Header {
+            kind: "InstanceChanged".into(),
+            payload_digest: sha256(b"\xff").0.to_vec(),
+            account: of.to_string(),
+            incarnation: 3,
+            seq: 1,
+            previous: vec![0; 32],
+            ..v1::Header::default()
+        };
+        let mut sent = outgoing(&of, 0);
+        sent.events = vec![(header.encode_to_vec().into(), Bytes::from_static(b"\xff"))];
+        let read = open_request(&encode_request(&sent, &key), &of, &key.public()).unwrap();
+        assert_eq!((read.facts, read.batch.links.len()), (vec![None], 1));
+    }
+
+    #[test]
+    fn only_the_hub_s_receipt_for_this_cluster_counts() {
+        let (hub, other) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
+        let (of, else_s) = (account('B'), account('C'));
+        let chain = Chain { incarnation: 3, seq: 9, hash: Digest::default() };
+        let held = Mark { epoch: 1, generation: 5 };
+        let receipt = encode_receipt(&of, chain, 1, 40, held, &hub);
+        let wanted = Answer::Receipt { incarnation: 3, seq: 9, epoch: 1, log_index: 40 };
+        assert_eq!(open_answer(&receipt, &of, &hub.public()).unwrap(), (wanted, held));
+        assert!(matches!(open_answer(&receipt, &of, &other.public()), Err(Error::Signature(_))));
+        assert!(matches!(open_answer(&receipt, &else_s, &hub.public()), Err(Error::OtherAccount(_))));
+        let (gap, _) = open_answer(&encode_gap(chain), &of, &hub.public()).unwrap();
+        assert_eq!(gap, Answer::Gap { incarnation: 3, expected: 10 });
+        let (refusal, _) = open_answer(&encode_refusal("no"), &of, &hub.public()).unwrap();
+        assert_eq!(refusal, Answer::Refused("no".into()));
+        assert_eq!(claims(&encode_request(&outgoing(&of, 2), &hub)), (3, 1));
+    }
+}
