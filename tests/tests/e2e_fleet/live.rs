@@ -62,9 +62,9 @@ impl Live {
     }
 
     /// Changes an object as somebody else (`manager`) would: a merge patch.
-    pub(crate) async fn edit(&self, path: &str, manager: &str, patch: &Value) -> Result<Value> {
+    pub(crate) async fn edit(&self, path: &str, manager: &str, change: &Value) -> Result<Value> {
         let path = format!("{path}?fieldManager={manager}");
-        let edited = self.ask(Method::PATCH, &path, "application/merge-patch+json", patch).await?;
+        let edited = self.ask(Method::PATCH, &path, "application/merge-patch+json", change).await?;
         edited.with_context(|| format!("{path} is not there"))
     }
 
