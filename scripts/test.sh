@@ -1,25 +1,39 @@
 #!/usr/bin/env bash
-# Runs every test. Without the control planes, which Go builds, all but the suites on them (tests/tests/e2e_*.rs).
+# Runs every test and closes with one line of sums. Arguments go to `cargo test`. Without the control planes, which Go
+# builds, all but the suites on them (tests/tests/e2e_*.rs) run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
 
-# Suites start the programs themselves, which a test build does not make.
-cargo build --workspace --bins
-if [ -x "$TAFFRAIL_CACHE/bin/control-plane" ] && [ -x "$TAFFRAIL_CACHE/bin/kwok" ]; then
-  exec cargo test --workspace "$@"
+without=
+targets=()
+if ! [ -x "$TAFFRAIL_CACHE/bin/control-plane" ] || ! [ -x "$TAFFRAIL_CACHE/bin/kwok" ]; then
+  without="the suites on real control planes (tests/tests/e2e_*) did not run: they need Go $GO_MINIMUM or newer, https://go.dev/dl"
+  if [ "${CI:-}" = true ]; then
+    echo "test: $without" >&2
+    exit 1
+  fi
+  targets=(--lib --bins)
+  for file in */tests/*.rs */tests/*/main.rs; do
+    suite="${file%/main.rs}"
+    suite="$(basename "$suite" .rs)"
+    case "$suite" in e2e_*) ;; *) targets+=(--test "$suite") ;; esac
+  done
 fi
-without="the suites on real control planes (tests/tests/e2e_*.rs) did not run: they need Go $GO_MINIMUM or newer, https://go.dev/dl"
-if [ "${CI:-}" = true ]; then
-  echo "test: $without" >&2
-  exit 1
-fi
-suites=()
-for file in tests/tests/*.rs; do
-  name="$(basename "$file" .rs)"
-  case "$name" in e2e_* | '*') ;; *) suites+=(--test "$name") ;; esac
-done
-cargo test --workspace --exclude taffrail-tests "$@"
-cargo test -p taffrail-tests --lib --bins "${suites[@]}" "$@"
-echo "test: $without"
+
+# Suites start our programs, which cargo then puts beside them; built with the suites, nothing is built twice.
+cargo build --workspace --all-targets
+
+output="$(mktemp)"
+trap 'rm -f "$output"' EXIT
+status=0
+cargo test --workspace --no-fail-fast "${targets[@]}" "$@" 2>&1 | tee "$output" || status=$?
+awk '
+  /^ *Running / { suite = $2 " " $3 }
+  /^test .*FAILED$/ && !/^test result/ { print "test: failed: " $2 " in " suite }
+  /^test result: / { suites++; passed += $4; failed += $6; ignored += $8 }
+  END { printf "test: %d passed, %d failed, %d ignored, in %d suites\n", passed, failed, ignored, suites }
+' "$output"
+[ -z "$without" ] || echo "test: $without"
+exit "$status"
