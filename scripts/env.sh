@@ -1,4 +1,4 @@
-# The environment of every build and test: source it, `. scripts/env.sh`. Changes nothing that is set already.
+# The environment of every build and test: source it, `. scripts/env.sh`. Changes no variable that is set already.
 # shellcheck shell=bash
 
 _scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
@@ -7,6 +7,14 @@ _scripts="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 
 export TAFFRAIL_CACHE="${TAFFRAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/taffrail}"
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$TAFFRAIL_CACHE/target}"
+
+# Checkouts share the folder, so that each finds the outside crates built. Cargo tells our own packages apart by their
+# path inside the checkout and by file times only: what another checkout left of them is not to be taken for ours.
+_checkout="$(dirname "$_scripts")"
+if [ "$(cat "$CARGO_TARGET_DIR/.checkout" 2>/dev/null)" != "$_checkout" ]; then
+  rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/taffrail-*
+  mkdir -p "$CARGO_TARGET_DIR" && echo "$_checkout" >"$CARGO_TARGET_DIR/.checkout"
+fi
 case ":$PATH:" in
   *":$TAFFRAIL_CACHE/bin:"*) ;;
   *) export PATH="$TAFFRAIL_CACHE/bin:$PATH" ;;
@@ -32,4 +40,4 @@ if [ -n "${ROCKSDB_LIB_DIR:-}" ]; then
     *) export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C link-arg=-Wl,-rpath,$ROCKSDB_LIB_DIR" ;;
   esac
 fi
-unset _scripts
+unset _scripts _checkout

@@ -163,7 +163,7 @@ ensure libclang "fetching libclang $LIBCLANG_VERSION"
 if have_ready_rocksdb; then
   ensure rocksdb "fetching RocksDB $ROCKSDB_VERSION"
 elif ! rocksdb_done; then
-  [ -d "$CARGO_TARGET_DIR" ] || say "no ready-made RocksDB here (needs Linux x86-64, Maven, Python 3): the first build compiles it, about 10 minutes"
+  [ -d "$CARGO_TARGET_DIR/debug" ] || say "no ready-made RocksDB here (needs Linux x86-64, Maven, Python 3): the first build compiles it, about 10 minutes"
 fi
 [ "$goal" = build ] && exit 0
 ensure nats "fetching nats-server"

@@ -24,13 +24,17 @@ pub(super) const EDGES: [(&str, &str, &[&str]); 10] = [
 pub(super) const DEV_EDGES: &[&str] = &["testkit"];
 
 /// An outside crate that talks to the world, and the only places that may name it.
-pub(super) const HOMES: [(&str, &[&str]); 6] = [
+pub(super) const HOMES: [(&str, &[&str]); 10] = [
     ("gix", &["hub/src/git/"]),
     ("rocksdb", &["hub/src/log/"]),
     ("redb", &["agent/src/journal/"]),
     ("kube", &["agent/src/kube/"]),
     ("async_nats", &["common/runtime/src/nats.rs", "hub/src/bus/", "hub/src/nats/", "agent/src/bus/"]),
     ("tonic", &["proto/", "hub/src/api/", "cli/"]),
+    ("axum", &["hub/src/api/", "hub/src/hook.rs", "hub/src/join/", "agent/src/probes.rs"]),
+    ("hyper", &["hub/src/api/"]),
+    ("reqwest", &["hub/src/git/", "hub/src/api/tests.rs", "agent/src/identity/"]),
+    ("landlock", &["hub/src/render/"]),
 ];
 
 /// Where every outside crate may be used: suites on real parts and fakes of them.
