@@ -16,6 +16,8 @@ pub mod cluster;
 pub mod desired;
 pub mod digest;
 pub mod event;
+#[cfg(test)]
+mod given;
 pub mod health;
 pub mod id;
 pub mod invariant;

@@ -5,6 +5,8 @@ pub mod decide;
 pub mod declared;
 pub mod fields;
 pub mod object_rules;
+#[cfg(test)]
+mod placement_tests;
 pub mod resolve;
 pub mod state;
 #[cfg(test)]
