@@ -172,6 +172,6 @@ fn a_fight_is_over_after_ten_quiet_minutes_and_other_fields_never_wait() {
     assert_eq!(fights.allowed_at(&one, &both), At(0), "the free one heals both");
     assert_eq!(fights.allowed_at(&key("", "Secret", "web"), &field), At(0), "another object");
     assert_eq!(fights.healed(&one, &field, At(604_000)), 1, "counted from the beginning");
-    fights.forget(&[one.clone()]);
+    fights.forget(core::slice::from_ref(&one));
     assert!(!fights.knows(&one));
 }

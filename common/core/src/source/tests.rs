@@ -8,6 +8,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use proptest::prelude::*;
 
+/// A name, the looks before, the look, the kind of its fact, the head then, and whether it is parked.
+type Look = (&'static str, &'static [(char, bool)], (char, bool), Option<&'static str>, char, bool);
+
 fn state(looks: &[(char, bool)]) -> State {
     let mut state = State::default();
     for (at, (letter, descends)) in looks.iter().enumerate() {
@@ -41,7 +44,7 @@ fn head(state: &State) -> Option<char> {
 
 #[test]
 fn a_look_is_a_commit_a_rewrite_or_nothing() {
-    let cases: [(&str, &[(char, bool)], (char, bool), Option<&str>, char, bool); 8] = [
+    let cases: [Look; 8] = [
         ("first sight", &[], ('a', true), Some("CommitSeen"), 'a', false),
         ("the same head", &[('a', true)], ('a', true), None, 'a', false),
         ("a descendant", &[('a', true)], ('b', true), Some("CommitSeen"), 'b', false),
@@ -66,7 +69,9 @@ fn allowing_takes_the_rewritten_head_of_every_revision_of_the_repository() {
     let allow = Command::Allow(source("fleet"));
     let events = decide(&state, &allow, &person(), At(3)).unwrap();
     assert_eq!(events.len(), 1);
-    events.iter().for_each(|event| evolve(&mut state, 7, event));
+    for event in &events {
+        evolve(&mut state, 7, event);
+    }
     assert_eq!((head(&state), state.tracks[&track("main")].parked.clone()), (Some('b'), None));
     let again = decide(&state, &allow, &person(), At(4));
     assert_eq!(again, Err(Rejected::NotParked(source("fleet"))));

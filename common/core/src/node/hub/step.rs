@@ -186,7 +186,8 @@ impl Hub {
         let Rendered { variant, commit, outcome } = rendered;
         self.book.settle(&Debt::Render(variant.clone()));
         let head = self.durable.sources.head(&variant.track);
-        if head.is_some_and(|head| head.commit != commit) {
+        // Of an older commit, or of what nobody uses any more.
+        if head.is_none_or(|head| head.commit != commit) || !self.users.contains_key(&variant) {
             self.book.owe(Debt::Render(variant));
             return;
         }
@@ -358,6 +359,7 @@ impl Hub {
             }
         }
         self.users.retain(|_, users| !users.is_empty());
+        self.apps.retain(|variant, _| self.users.contains_key(variant));
         self.refollow = true;
         self.heard.remove(cluster);
         self.refused.remove(cluster);
