@@ -1,6 +1,8 @@
 //! What must hold at the end of every story, whatever happened in it.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -11,8 +13,11 @@ use super::fleet::{BOUND, Fleet};
 /// Where the events of one journal stand in the log: highest number by cluster and incarnation.
 type Chains = BTreeMap<(String, u64), u64>;
 
-/// Every event that an agent counted is in the log once and in order, no index has a mark twice, and no part of the hub
-/// complains.
+/// The one error that a story may cause on purpose.
+const MEANT: &str = "nats-server ended, will be started again";
+
+/// Every event that an agent counted is in the log once and in order, no index has a mark twice, no part of the hub
+/// complains, and no program wrote of an error.
 pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
     let mut counted = Vec::new();
     for member in &fleet.members {
@@ -37,7 +42,34 @@ pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
     marks_rise(&events)?;
     let check = fleet.hub.cli(&["check", "-o", "json"]).await?;
     ensure!(check.code == 0, "taffrail check: {}{}", check.stdout, check.stderr);
+    // A cluster that was removed is shut out, and its agent may say so.
+    let clusters = fleet.hub.json(&["get", "clusters"]).await?;
+    let names: Vec<&Value> =
+        clusters["items"].as_array().into_iter().flatten().map(|row| &row["name"]).collect();
+    let members = fleet.members.iter().filter(|member| names.iter().any(|name| *name == member.name));
+    for log in members.map(|member| member.agent.log_file()).chain([fleet.hub.log_file()]) {
+        let text = fs::read_to_string(&log).with_context(|| format!("read {}", log.display()))?;
+        let is_bad =
+            |line: &&str| line.contains("panicked at") || (line.contains("ERROR") && !line.contains(MEANT));
+        let bad = text.lines().find(is_bad);
+        ensure!(bad.is_none(), "{}: {}", log.display(), bad.unwrap_or_default());
+    }
     Ok(())
+}
+
+/// No process has a file of this folder on its command line any more.
+pub(crate) async fn nobody_is_left(folder: &Path) -> Result<()> {
+    let folder = folder.to_string_lossy().into_owned();
+    wait_for("every process of the fleet has ended", BOUND, async || {
+        for entry in fs::read_dir("/proc")?.flatten() {
+            // A process that ends while it is looked at has no command line.
+            let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let command = String::from_utf8_lossy(&command);
+            ensure!(!command.contains(&folder), "{} runs", command.replace('\0', " "));
+        }
+        Ok(Some(()))
+    })
+    .await
 }
 
 /// Numbers count from 1 without gap and double, for each cluster and incarnation, in the order of the log.

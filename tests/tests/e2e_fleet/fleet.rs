@@ -12,7 +12,7 @@ use taffrail_tests::harness::{
 use taffrail_tests::tree::{APP, Overlay, Tree};
 use tokio::sync::OnceCell;
 
-use super::audit::audit;
+use super::audit::{audit, nobody_is_left};
 use super::live::Live;
 
 /// Longest wait for anything that follows from an order: a hundred times what an idle machine takes.
@@ -61,12 +61,33 @@ pub(crate) struct Fleet {
     pub(crate) folder: Folder,
 }
 
-/// Starts a fleet, tells it a story, and checks the log and the hub at its end.
+/// What hub and agents are started with beyond the rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Settings {
+    /// Settings of the hub.
+    pub(crate) hub: &'static [(&'static str, &'static str)],
+    /// Settings of each agent.
+    pub(crate) agents: &'static [(&'static str, &'static str)],
+}
+
+/// Starts a fleet, tells it a story, and looks through what is left at its end.
 ///
 /// # Panics
 /// When the story fails; the logs of all parts are shown then.
 pub(crate) async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut Fleet) -> Result<()>) {
-    let mut fleet = Fleet::start(name).await.expect("a fleet");
+    with_settings(name, Settings::default(), story).await;
+}
+
+/// The same with more settings.
+///
+/// # Panics
+/// When the story fails.
+pub(crate) async fn with_settings(
+    name: &'static str,
+    settings: Settings,
+    story: impl AsyncFnOnce(&mut Fleet) -> Result<()>,
+) {
+    let mut fleet = Fleet::start(name, settings).await.expect("a fleet");
     let mut told = story(&mut fleet).await;
     if told.is_ok() {
         told = audit(&fleet).await.context("look through the log at the end");
@@ -74,22 +95,28 @@ pub(crate) async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut 
     if let Err(error) = told {
         panic!("{name}: {error:?}");
     }
+    let folder = fleet.folder.path().to_owned();
+    drop(fleet);
+    nobody_is_left(&folder).await.expect("an end");
 }
 
 impl Fleet {
-    async fn start(name: &'static str) -> Result<Fleet> {
+    async fn start(name: &'static str, settings: Settings) -> Result<Fleet> {
         let planes = control_planes().await.context("start control planes")?;
         let folder = Folder::new(name)?;
         let git = GitServer::start(&folder, name).await?;
-        let hub = Hub::start(&folder.sub("hub")?, HubOptions::default()).await?;
+        let hub =
+            Hub::start(&folder.sub("hub")?, HubOptions { set: owned(settings.hub), ..HubOptions::default() })
+                .await?;
         let mut members = Vec::new();
         for ((cluster, overlay), plane) in MEMBERS.into_iter().zip(planes) {
             let token = join(&hub, cluster, &[("overlay", overlay.name())]).await?;
             // A namespace and an account of its own, since all tests share the clusters.
-            let set = vec![
+            let mut set = vec![
                 ("kube.namespace".to_owned(), format!("taffrail-{name}")),
                 ("kube.applier".to_owned(), format!("applier-{name}")),
             ];
+            set.extend(owned(settings.agents));
             let kubeconfig = plane.kubeconfig_path();
             let options = AgentOptions { set };
             let agent = Agent::start_with(&folder.sub(cluster)?, &kubeconfig, &hub, &token, options)?;
@@ -226,6 +253,10 @@ impl Fleet {
         })
         .await
     }
+}
+
+fn owned(settings: &[(&str, &str)]) -> Vec<(String, String)> {
+    settings.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// What is worth reading of an instance in an error.

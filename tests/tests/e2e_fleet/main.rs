@@ -12,4 +12,5 @@ mod fleet;
 mod guards;
 mod identity;
 mod live;
+mod membership;
 mod orders;
