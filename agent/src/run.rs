@@ -187,7 +187,7 @@ struct Opening {
 }
 
 /// The journal of one membership: numbers and marks of an earlier one mean nothing to another hub.
-fn journal_of(file: &Path, account: &AccountKey) -> PathBuf {
+pub fn journal_of(file: &Path, account: &AccountKey) -> PathBuf {
     let part =
         |part: Option<&std::ffi::OsStr>| part.and_then(|text| text.to_str()).unwrap_or_default().to_owned();
     let (stem, ending) = (part(file.file_stem()), part(file.extension()));

@@ -230,7 +230,7 @@ impl Cluster {
             if Instant::now() > deadline {
                 bail!("the API server is not ready after {START_LIMIT:?}:\n{}", server.log_tail());
             }
-            if client.is_none() && self.folder().join("certificates/apiserver.crt").exists() {
+            if client.is_none() && files::has_certificate(self.folder()) {
                 files::write_kubeconfig(self.folder(), &self.options.name, self.port, &self.token)?;
                 client = Some(self.client().await?);
             }

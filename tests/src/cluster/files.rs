@@ -60,6 +60,12 @@ pub(super) fn write_all(folder: &Path) -> Result<String> {
     Ok(token)
 }
 
+/// Whether the API server has written its certificate to the end.
+pub(super) fn has_certificate(folder: &Path) -> bool {
+    let chain = fs::read_to_string(folder.join("certificates/apiserver.crt"));
+    chain.is_ok_and(|chain| chain.trim_end().ends_with("-----END CERTIFICATE-----"))
+}
+
 /// Writes `kubeconfig`, complete in itself, and `ca.crt` once the API server has made its certificate.
 pub(super) fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> Result<()> {
     let chain = fs::read_to_string(folder.join("certificates/apiserver.crt"))

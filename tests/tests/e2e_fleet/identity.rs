@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use taffrail_agent::bus::{Bus, Nats, Settings};
 use taffrail_agent::journal::{Journal, Redb};
+use taffrail_agent::run::journal_of;
 use taffrail_core::cluster::Vitals;
 use taffrail_core::id::AccountKey;
 use taffrail_core::time::At;
@@ -113,7 +114,8 @@ impl Stolen {
 
 /// The batch of an agent that could not be sent yet, signed as the agent would.
 fn unsent(agent: &Agent, stolen: &Stolen) -> Result<(Vec<u8>, Outgoing)> {
-    let (journal, _) = Redb::open(&agent.state_folder().join("journal.redb"), 0)?;
+    let file = journal_of(&agent.state_folder().join("journal.redb"), &stolen.account);
+    let (journal, _) = Redb::open(&file, 0)?;
     let snapshot = journal.load()?;
     let rows = journal.outbox_from(snapshot.receipted + 1, 256, 1 << 20)?;
     ensure!(!rows.is_empty(), "nothing waits in the outbox");
