@@ -1,1 +1,0 @@
-//! Journal before effects, numbers without gaps.
