@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use taffrail_agent::kube::client::APPLIER;
-use taffrail_agent::kube::{Access, ApplyRequest, Change, Kind, Objects};
+use taffrail_agent::kube::{Access, ApplyRequest, Change, Deleted, Kind, Objects, Propagation};
 use taffrail_testkit::apiserver::{ApiServer, Fault, Options};
 use taffrail_tests::contract::kube_port::watching::{Watching, maps};
 use taffrail_tests::contract::kube_port::{Bench, config_map};
@@ -46,6 +46,17 @@ async fn people_s_objects_are_written_and_read_as_the_applier() -> Result<()> {
     ensure!(who("apply") == Some(Some(APPLIER.to_owned())), "{seen:?}");
     ensure!(who("get") == Some(Some(APPLIER.to_owned())), "{seen:?}");
     ensure!(seen.iter().all(|seen| seen.verb != "apply" || seen.manager == "taffrail"), "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deletion_that_meets_another_writer_is_tried_again() -> Result<()> {
+    let (server, bench) = server("races").await?;
+    let applied = bench.apply(config_map("it", "a")).await?;
+    server.faults().next(2, "delete", "configmaps", Fault::Conflict);
+    let deleted = bench.port.delete(&applied.key, Some(&applied.uid), Propagation::Background).await?;
+    ensure!(deleted == Deleted::Gone, "{deleted:?}");
+    ensure!(bench.port.get(&applied.key).await?.is_none(), "it is still there");
     Ok(())
 }
 

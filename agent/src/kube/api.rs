@@ -141,12 +141,23 @@ impl Objects for Api {
             options["preconditions"] = json!({"uid": uid});
         }
         let body = options.to_string().into_bytes();
-        let request = address::request(&action, Method::DELETE, &address, (JSON, JSON), body)?;
-        match self.clients.applier.0.call(&action, request, address::secrecy(key)).await {
-            Ok(answer) => Ok(deleted(&answer.value)),
-            Err(error) if is_absence(&error, key) => Ok(Deleted::Absent),
-            Err(error) => Err(self.doubt(&served.gvk, error).await),
+        for attempt in 1.. {
+            let request = address::request(&action, Method::DELETE, &address, (JSON, JSON), body.clone())?;
+            match self.clients.applier.0.call(&action, request, address::secrecy(key)).await {
+                Ok(answer) => return Ok(deleted(&answer.value)),
+                Err(error) if is_absence(&error, key) => return Ok(Deleted::Absent),
+                Err(error) if error.kind == Kind::Conflict && attempt < DELETIONS_MAX => {
+                    // A server also answers so when a controller wrote the object just then; only another uid is an answer.
+                    let live = self.read(&served, key).await?;
+                    let now = live.as_ref().and_then(|live| live.pointer("/metadata/uid")?.as_str());
+                    if uid.is_some() && now != uid {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(self.doubt(&served.gvk, error).await),
+            }
         }
+        unreachable!("the last attempt returns")
     }
 
     async fn get(&self, key: &Key) -> Result<Option<Value>, ApiError> {
@@ -219,6 +230,9 @@ fn applied(
 }
 
 /// What the answer to a deletion says: a `Status` if the object is gone, the object if it waits.
+/// How often a deletion is tried that meets another writer.
+const DELETIONS_MAX: u32 = 4;
+
 fn deleted(answer: &Value) -> Deleted {
     if answer.get("kind").and_then(Value::as_str) == Some("Status") {
         return Deleted::Gone;
