@@ -220,12 +220,12 @@ async fn a_sign_of_life_goes_out_when_there_is_nothing_to_say() {
 
 #[tokio::test]
 async fn what_is_left_is_sent_after_the_stop_if_the_hub_answers() {
-    for (answers, left) in [(vec![], vec![]), (vec![Answer::Lost; 9], vec![1, 2])] {
-        let house = house(2, &answers, NEVER).await;
+    for (answers, left) in [(vec![], vec![]), (vec![Answer::Lost; 9], (1..=300).collect())] {
+        let house = house(300, &answers, NEVER).await;
         house.stop.cancel();
         let House { journal, end, .. } = house;
         tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap().unwrap();
-        let rows = journal.outbox_from(1, 10, u64::MAX).unwrap();
+        let rows = journal.outbox_from(1, 1_000, u64::MAX).unwrap();
         assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), left, "{answers:?}");
     }
 }

@@ -2,8 +2,7 @@
 
 use super::delivery::at_rest;
 use super::world::*;
-use crate::node::hub::{Command, Debt, Effect, Input};
-use crate::source;
+use crate::node::hub::{Debt, Effect, Input};
 use crate::time::Span;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -77,23 +76,6 @@ fn an_index_that_was_raised_while_the_last_one_was_published_is_published_too() 
     let out = world.step(Input::Published { cluster: name("west"), mark: published });
     let [Effect::Publish { index, .. }] = out.effects.as_slice() else { panic!("{:?}", out.effects) };
     assert_eq!(index.mark.generation, published.generation + 1);
-}
-
-#[test]
-fn a_reading_that_began_before_a_source_was_declared_anew_does_not_count() {
-    let mut world = World::new();
-    world.add("shop");
-    let seen = world.push("shop", &commit(1)).first;
-    let path = "elsewhere".into();
-    world.order(Command::Source(source::Command::Remove(source_name("shop"))));
-    let (source, track) = (source_name("shop"), track("shop"));
-    world.order(Command::Source(source::Command::Add { source, track, path }));
-    world.push("shop", &commit(1));
-    let apps = vec![declared("web", "shop", "west")];
-    let out = world.step(Input::Read(reading("shop", &commit(1), apps.clone(), seen)));
-    assert_eq!((facts(&out), asked(&out)), (vec![], vec!["Read"]), "it is of the other path");
-    let out = world.step(Input::Read(reading("shop", &commit(1), apps, seen)));
-    assert_eq!(facts(&out)[0].0, "CatalogChanged");
 }
 
 #[test]
