@@ -9,10 +9,17 @@ export TAFFRAIL_CACHE="${TAFFRAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/taffrai
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$TAFFRAIL_CACHE/target}"
 
 # Checkouts share the folder, so that each finds the outside crates built. Cargo tells our own packages apart by their
-# path inside the checkout and by file times only: what another checkout left of them is not to be taken for ours.
+# path inside the checkout and by file times only, so what another checkout left of them goes, under cargo's own lock.
+# Two checkouts that work at the same time need a CARGO_TARGET_DIR each.
 _checkout="$(dirname "$_scripts")"
 if [ "$(cat "$CARGO_TARGET_DIR/.checkout" 2>/dev/null)" != "$_checkout" ]; then
-  rm -rf "$CARGO_TARGET_DIR"/*/.fingerprint/taffrail-*
+  for _built in "$CARGO_TARGET_DIR"/*/.fingerprint; do
+    if command -v flock >/dev/null && [ -e "$(dirname "$_built")/.cargo-lock" ]; then
+      flock "$(dirname "$_built")/.cargo-lock" rm -rf "$_built"/taffrail-*
+    else
+      rm -rf "$_built"/taffrail-*
+    fi
+  done
   mkdir -p "$CARGO_TARGET_DIR" && echo "$_checkout" >"$CARGO_TARGET_DIR/.checkout"
 fi
 case ":$PATH:" in
@@ -40,4 +47,4 @@ if [ -n "${ROCKSDB_LIB_DIR:-}" ]; then
     *) export RUSTFLAGS="${RUSTFLAGS:+$RUSTFLAGS }-C link-arg=-Wl,-rpath,$ROCKSDB_LIB_DIR" ;;
   esac
 fi
-unset _scripts _checkout
+unset _scripts _checkout _built
