@@ -54,7 +54,14 @@ async fn a_lost_journal_is_told_and_costs_nothing(fleet: &mut Fleet) -> Result<(
     let before = live::version(&eu.live.get(&path).await?);
     let old = fleet.hub.events(&["--cluster", "eu-1", "--kind", "AgentStarted"]).await?;
     fleet.member_mut("eu-1").agent.stop().await?;
-    fs::remove_file(fleet.member("eu-1").agent.state_folder().join("journal.redb"))?;
+    let mut lost = 0;
+    for entry in fs::read_dir(fleet.member("eu-1").agent.state_folder())?.flatten() {
+        if entry.file_name().to_string_lossy().starts_with("journal-") {
+            fs::remove_file(entry.path())?;
+            lost += 1;
+        }
+    }
+    ensure!(lost == 1, "{lost} journals instead of one");
     fleet.member_mut("eu-1").agent.restart()?;
     let lost = fleet.event(&["--cluster", "eu-1", "--kind", "JournalLost"], |_| true).await?;
     ensure!(lost["incarnation"].as_u64() > old[0]["incarnation"].as_u64() && lost["seq"] == 1, "{lost}");
