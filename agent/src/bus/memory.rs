@@ -109,7 +109,13 @@ impl Bus for Memory {
 
     async fn bundle(&self, id: &Digest) -> Result<Bytes, Error> {
         self.connected("bundle")?;
-        self.bundles().get(id).cloned().ok_or(Error::Missing { id: *id, part: 0 })
+        let body = self.bundles().get(id).cloned().ok_or(Error::Missing { id: *id, part: 0 })?;
+        let digest = ring::digest::digest(&ring::digest::SHA256, &body);
+        if digest.as_ref() == id.0 {
+            Ok(body)
+        } else {
+            Err(Error::Damaged { id: *id, how: "its digest is another one" })
+        }
     }
 
     async fn send(&self, body: Bytes, traceparent: Option<&str>) -> Result<Bytes, Error> {
@@ -135,25 +141,42 @@ impl Bus for Memory {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bus::conformance::{self, ANSWER, ASKED};
 
-    #[tokio::test]
-    async fn an_index_published_during_a_cut_is_yielded_after_it() {
-        let bus = Memory::new(|_, _| None);
-        let mut indexes = bus.indexes();
-        bus.publish(Bytes::from_static(b"one"));
-        assert_eq!(indexes.next().await.unwrap(), "one");
-        bus.cut();
-        bus.publish(Bytes::from_static(b"two"));
-        assert!(bus.index().await.is_err());
-        assert!(futures::poll!(indexes.next()).is_pending());
-        bus.join();
-        assert_eq!(indexes.next().await.unwrap(), "two");
+    struct Hub(Memory);
+
+    #[async_trait]
+    impl conformance::Other for Hub {
+        async fn publish(&self, body: Bytes) {
+            self.0.publish(body);
+        }
+
+        async fn put_bundle(&self, id: Digest, body: Bytes) {
+            self.0.put_bundle(id, body);
+        }
+
+        async fn cut(&self) {
+            self.0.cut();
+        }
+
+        async fn join(&self) {
+            self.0.join();
+        }
     }
 
     #[tokio::test]
-    async fn events_are_answered_as_the_test_says() {
-        let bus = Memory::new(|body, _| (body == b"known").then(|| Bytes::from_static(b"receipt")));
-        assert_eq!(bus.send(Bytes::from_static(b"known"), None).await.unwrap(), "receipt");
-        assert!(matches!(bus.send(Bytes::from_static(b"other"), None).await, Err(Error::Send(_))));
+    async fn memory_keeps_every_promise() {
+        let bus = Memory::new(|body, _| (body == ASKED).then(|| Bytes::from_static(ANSWER)));
+        conformance::keeps_every_promise(&bus, &Hub(bus.clone())).await;
+    }
+
+    #[tokio::test]
+    async fn nothing_is_yielded_or_read_during_a_cut() {
+        let bus = Memory::new(|_, _| None);
+        let mut indexes = bus.indexes();
+        bus.cut();
+        bus.publish(Bytes::from_static(b"one"));
+        assert!(bus.index().await.is_err());
+        assert!(futures::poll!(indexes.next()).is_pending());
     }
 }

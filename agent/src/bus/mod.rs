@@ -5,6 +5,7 @@
 //! journal ──► send ──► receipt ──► journal
 //! ```
 
+pub mod conformance;
 mod indexes;
 mod memory;
 mod nats;
@@ -24,7 +25,7 @@ pub const BUNDLE_MAX: usize = 64 * 1024 * 1024;
 /// Largest message that can be sent, in bytes: the server's 1 MiB less 16 KiB for headers.
 pub const SEND_MAX: usize = 1024 * 1024 - 16 * 1024;
 
-/// The bus as the agent sees it. Promises:
+/// The bus as the agent sees it. Promises, checked by [`conformance::keeps_every_promise`]:
 ///
 /// - `index` is the last one that the hub published for this cluster, `None` only if the bus says there is none.
 /// - `indexes` yields the last index at its start and after every reconnect, and each one that comes while it is

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use taffrail_agent::bus::{Bus as _, Error};
+use taffrail_agent::bus::{self as agent, Bus as _, Error, conformance as promises};
 use taffrail_core::digest::Digest;
-use taffrail_hub::bus::{Bus as _, conformance};
+use taffrail_hub::bus::{self as hub, Bus as _, conformance};
+use taffrail_hub::nats::Cluster;
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use crate::ground::{BOUND, Ground, now, until_up};
+use crate::ground::{BOUND, Ground, User, now, until, until_up};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nats_keeps_every_promise() {
@@ -30,6 +33,64 @@ async fn nats_keeps_every_promise() {
     };
     let accounts = [clusters[0].account.clone(), clusters[1].account.clone()];
     conformance::keeps_every_promise(&ground.hub().await, &accounts, &ask).await;
+}
+
+/// The hub's side of one agent. Cut is an agent whose user is revoked; it joins again as another.
+struct Other {
+    ground: Ground,
+    hub: hub::Nats,
+    cluster: Mutex<Cluster>,
+    user: Mutex<User>,
+    agent: Arc<agent::Nats>,
+}
+
+#[async_trait]
+impl promises::Other for Other {
+    async fn publish(&self, body: Bytes) {
+        let account = self.cluster.lock().await.account.clone();
+        self.hub.publish_index(&account, body, None).await.expect("publish");
+    }
+
+    async fn put_bundle(&self, id: Digest, body: Bytes) {
+        self.hub.put_bundle(&id, body).await.expect("put");
+    }
+
+    async fn cut(&self) {
+        let mut cluster = self.cluster.lock().await;
+        cluster.revoked.insert(self.user.lock().await.key.clone(), now());
+        self.ground.accounts().await.push(&cluster, now()).await.expect("push");
+        until(self.agent.link(), |link| !link.up).await;
+    }
+
+    async fn join(&self) {
+        let fresh = self.ground.user(&self.cluster.lock().await.account);
+        self.agent.renew(&fresh.jwt, &fresh.seed).await.expect("renew");
+        until_up(self.agent.link()).await;
+        *self.user.lock().await = fresh;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nats_keeps_every_promise_to_agents() {
+    let ground = Ground::start().await;
+    let cluster = ground.cluster("one");
+    ground.accounts().await.push(&cluster, now()).await.unwrap();
+    let hub = ground.hub().await;
+    hub.ensure().await.unwrap();
+    let mut requests = hub.requests().await.unwrap();
+    let user = ground.user(&cluster.account);
+    let agent = Arc::new(ground.agent_as(&cluster.account, &user).await);
+    let answering = tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            if request.body == promises::ASKED {
+                request.reply(Bytes::from_static(promises::ANSWER)).await.unwrap();
+            }
+        }
+    });
+    let (cluster, user) = (Mutex::new(cluster), Mutex::new(user));
+    let other = Other { ground, hub, cluster, user, agent: agent.clone() };
+    promises::keeps_every_promise(&*agent, &other).await;
+    answering.abort();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
