@@ -102,11 +102,27 @@ pub struct Instance {
     pub withdrawn: String,
     /// What people should know.
     pub conditions: Vec<Condition>,
+    /// Commits that what it should run was made from, whether they changed it or not.
+    pub considered: Vec<Considered>,
     /// How many objects it has.
     pub objects_total: u32,
     /// The objects; only where they were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub objects: Vec<Object>,
+}
+
+/// The head of a revision that has been considered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Considered {
+    /// URL of the repository.
+    pub repo: String,
+    /// Branch, tag or commit.
+    pub revision: String,
+    /// Where it stands.
+    pub commit: String,
+    /// Log index of the event that says so.
+    pub event_index: u64,
 }
 
 /// Why an instance is not as it should be.
@@ -227,6 +243,7 @@ impl Instance {
             causes: row.causes.into_iter().map(Cause::from).collect(),
             approvals: row.approvals.into_iter().map(Approval::from).collect(),
             objects: row.objects.into_iter().map(Object::from).collect(),
+            considered: row.considered.into_iter().map(Considered::from).collect(),
             conditions: conditions(row.conditions),
             app: row.app,
             cluster: row.cluster,
@@ -291,6 +308,13 @@ impl Cause {
     pub fn line(&self) -> String {
         let parts = [self.object.as_str(), self.cause.as_str(), self.message.as_str()];
         parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<&str>>().join(": ")
+    }
+}
+
+impl From<wire::Considered> for Considered {
+    fn from(row: wire::Considered) -> Considered {
+        let wire::Considered { repo, revision, commit, event_index } = row;
+        Considered { repo, revision, commit, event_index }
     }
 }
 

@@ -180,7 +180,8 @@ impl Fake {
             commit: GOOD.into(),
             actor: "hub".into(),
             summary: format!("event number {index}"),
-            detail_json: "{\"n\":1}".into(),
+            detail_json: r#"{"track":{"url":"https://git.example.com/fleet.git","revision":"main"},"n":1}"#
+                .into(),
             cause_index: index - 1,
             ..EventRow::default()
         };
@@ -287,6 +288,9 @@ impl fleet_server::Fleet for Fake {
         Fake::admit(&request)?;
         let ask = request.into_inner();
         let mut events = self.events();
+        let filter = ask.filter.unwrap_or_default();
+        events.retain(|event| event.commit.starts_with(&filter.commit));
+        events.retain(|event| filter.kinds.is_empty() || filter.kinds.contains(&event.kind));
         events.retain(|event| ask.before_index == 0 || event.index < ask.before_index);
         events.reverse();
         // At most two at once, so that the command has to ask again.

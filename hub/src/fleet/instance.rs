@@ -9,7 +9,10 @@ use taffrail_core::health::Health;
 use taffrail_core::id::{AppId, ClusterName};
 use taffrail_core::object::Key;
 use taffrail_core::planner::{Bundle, Desired, Failure, Report};
-use taffrail_proto::v1::{Cause, Condition, HealthStatus, InstanceRow, PendingApproval, SyncStatus};
+use taffrail_core::source::{Head, Track};
+use taffrail_proto::v1::{
+    Cause, Condition, Considered, HealthStatus, InstanceRow, PendingApproval, SyncStatus,
+};
 
 /// An instance as a row, and what the row was made of.
 pub(super) struct Placed {
@@ -68,11 +71,24 @@ pub(super) fn on(
         row.heard_at_ms = heard_at_ms;
         row.state_index = state.index;
         let raised = known.entry.is_some_and(|entry| entry.since == desired.index.mark);
+        row.considered =
+            placement.map(|placement| considered(sight, name, app, placement)).unwrap_or_default();
         row.desired_index = if raised { desired.raised } else { 0 };
         let newest = known.bundle.map(|bundle| bundle.commit.to_string());
         Placed { app: app.clone(), row, placement: placement.cloned(), newest }
     };
     apps.into_iter().filter(|app| wanted(app)).map(place).collect()
+}
+
+fn considered(sight: Sight<'_>, name: &ClusterName, app: &AppId, placement: &Placement) -> Vec<Considered> {
+    let heads = sight.hub.considered(name, app, placement).into_iter();
+    let head = |(track, head): (&Track, &Head)| Considered {
+        repo: track.url.clone(),
+        revision: track.revision.clone(),
+        commit: head.commit.to_string(),
+        event_index: head.index,
+    };
+    heads.map(head).collect()
 }
 
 impl Known<'_> {

@@ -86,6 +86,10 @@ async fn a_new_commit_writes_what_it_changes(fleet: &Fleet, first: &str) -> Resu
             })
             .await?;
     }
+    // Also where it changes nothing, and with a later one.
+    for commit in [first, &commit] {
+        fleet.hub.done(&["wait", APP, "--for=healthy", "--commit", commit, "--timeout", "60s"]).await?;
+    }
     for name in ["eu-1", "us-1"] {
         let member = fleet.member(name);
         let app = member.live.get(&deployment(&member.namespace, APP)).await?;

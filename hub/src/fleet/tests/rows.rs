@@ -194,3 +194,19 @@ async fn a_rewritten_history_parks_the_source_until_it_is_allowed() {
     assert_eq!((row.status(), row.head_commit.as_str()), (SourceStatus::Followed, commit(9).as_str()));
     assert_eq!(house.give(allow()).await.unwrap_err().code(), "API-005");
 }
+
+#[tokio::test]
+async fn a_commit_is_considered_once_its_source_is_read_and_its_app_rendered() {
+    let (house, _) = one_app(true).await;
+    house.sealed(1, "apps/api").await;
+    let first = house.instance("api", "paris").await.considered;
+    assert_eq!((first.len(), first[0].commit.as_str()), (1, commit(1).as_str()));
+    house.push(2, true).await;
+    assert_eq!(house.instance("api", "paris").await.considered, [], "seen, and not yet read");
+    house.read(2, "paris", vec![declared("api", true)]).await;
+    assert_eq!(house.instance("api", "paris").await.considered, [], "read, and not yet rendered");
+    house.sealed(2, "apps/api").await;
+    let second = house.instance("api", "paris").await.considered;
+    assert_eq!((second.len(), second[0].commit.as_str()), (1, commit(2).as_str()));
+    assert!(first[0].event_index < second[0].event_index, "{first:?} {second:?}");
+}

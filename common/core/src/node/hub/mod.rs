@@ -9,6 +9,7 @@
 
 mod ask;
 mod command;
+mod considered;
 mod debt;
 mod durable;
 mod ingest;

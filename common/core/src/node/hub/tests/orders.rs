@@ -10,6 +10,7 @@ use crate::node::hub::{Append, Command, Input, Rejected, Reply};
 use crate::source as sources;
 use crate::time::{At, Span};
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 
 fn held(sim: &Sim) -> Vec<String> {
@@ -52,6 +53,39 @@ fn a_commit_that_changes_nothing_writes_nothing_but_itself() {
     sim.run();
     assert_eq!(sim.kinds(from), ["CommitSeen"]);
     assert_eq!(held(&sim), ["fleet/web aaaaaaaaaa"], "it still names what last changed it");
+}
+
+/// Commits that the app's state on `prod` was made from.
+fn considered(sim: &Sim) -> Vec<String> {
+    let (state, prod) = (sim.hub.state(), named("prod"));
+    let (placements, _) = state.placements(&prod, &state.clusters.clusters[&prod]);
+    let web = app("fleet/web");
+    let heads = sim.hub.considered(&prod, &web, &placements[&web]);
+    heads.into_iter().map(|(_, head)| String::from(head.commit.short())).collect()
+}
+
+#[test]
+fn a_commit_is_considered_once_it_is_rendered_whether_it_changes_anything_or_not() {
+    let mut sim = delivered();
+    assert_eq!(considered(&sim), ["aaaaaaaaaa"]);
+    sim.push('b', tree(&[("prod", &["web"])]));
+    assert_eq!(considered(&sim), [] as [&str; 0], "seen, and not yet read");
+    sim.run();
+    assert_eq!(
+        (considered(&sim), held(&sim)),
+        (vec!["bbbbbbbbbb".into()], vec!["fleet/web aaaaaaaaaa".into()])
+    );
+    let mut broken = tree(&[("prod", &["web"])]);
+    broken.renders.insert("apps/web".into(), 0);
+    sim.push('c', broken);
+    sim.run();
+    assert_eq!(considered(&sim), [] as [&str; 0], "it could not be rendered");
+    sim.push('d', tree(&[("prod", &["web"])]));
+    sim.run();
+    sim.restart();
+    assert_eq!(considered(&sim), [] as [&str; 0], "after a start nothing is known");
+    sim.run();
+    assert_eq!(considered(&sim), ["dddddddddd"]);
 }
 
 #[test]
