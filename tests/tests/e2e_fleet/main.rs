@@ -14,3 +14,4 @@ mod identity;
 mod live;
 mod membership;
 mod orders;
+mod trace;
