@@ -19,6 +19,8 @@ pub struct Looked {
     pub shown: watch::Receiver<Shown>,
     /// How far the outbox has come.
     pub sent: watch::Receiver<Sent>,
+    /// Set once the cluster is of the fleet no more.
+    pub removed: CancellationToken,
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` until `stop`.
@@ -35,9 +37,14 @@ pub async fn serve(address: SocketAddr, looked: Looked, stop: CancellationToken)
     axum::serve(listener, routes).with_graceful_shutdown(stop.cancelled_owned()).await
 }
 
-/// An agent without the hub is ready: it goes on healing. It is not ready before it holds an index.
+/// An agent without the hub is ready: it goes on healing. It is not ready before it holds an index, nor after its
+/// cluster was removed.
 fn readiness(looked: &Looked) -> (StatusCode, String) {
     let held = looked.shown.borrow().held;
+    if looked.removed.is_cancelled() {
+        let said = format!("index: {held}\nhub: the cluster was removed from the fleet\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, said);
+    }
     let hub = if looked.sent.borrow().connected { "hub: connected" } else { "hub: away" };
     if held.generation == 0 {
         return (StatusCode::SERVICE_UNAVAILABLE, format!("index: none yet\n{hub}\n"));
@@ -53,6 +60,11 @@ fn metrics(looked: &Looked) -> String {
         ("index_epoch", "Hub epoch of the index in force", number(shown.held.epoch)),
         ("events", "Events of this journal", number(shown.last_seq)),
         ("events_receipted", "Events for which the hub gave its receipt", number(sent.receipted)),
+        (
+            "removed",
+            "Whether the hub said that the cluster was removed from the fleet",
+            i64::from(looked.removed.is_cancelled()),
+        ),
         ("hub_connected", "Whether the hub answered last time", i64::from(sent.connected)),
     ];
     let mut registry = Registry::with_prefix("taffrail_agent");

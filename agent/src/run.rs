@@ -273,7 +273,7 @@ async fn wire(
         perform.took(verified);
     }
 
-    let behind = Arc::new(Notify::new());
+    let (behind, removed) = (Arc::new(Notify::new()), CancellationToken::new());
     let outbox = Outbox {
         journal,
         bus: bus.clone(),
@@ -283,15 +283,17 @@ async fn wire(
         heartbeat: config.heartbeat,
         shown: shown.clone(),
         behind: behind.clone(),
+        removed: removed.clone(),
         sent: sent.clone(),
     };
     let begin = Input::Started { version: VERSION.to_owned(), kubernetes, journal: state };
     core_tasks(supervisor, driver, perform, outbox, begin, handle.clone());
     observe(supervisor, streams, changes, handle.clone());
-    follow(supervisor, bus.clone(), behind, handle, keys.clone(), members.clone());
-    renew(supervisor, identity, bus, keys, members);
+    let following = Following { bus: bus.clone(), behind, removed: removed.clone(), members: members.clone() };
+    follow(supervisor, following, handle, keys.clone());
+    renew(supervisor, identity, bus, members, removed.clone());
     let account = member.account.clone();
-    let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe() });
+    let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe(), removed });
     supervisor.spawn("mark", Kind::Service, Stage::Work, move |stop| async move {
         mark::mirror(store, account, incarnation, mirroring, stop).await;
         Ok(())
@@ -383,15 +385,17 @@ fn observe(
     });
 }
 
-/// Indexes on their way to the driver: those that come, and the last one whenever the hub says that we are behind.
-fn follow(
-    supervisor: &mut Supervisor,
+/// Where indexes come from, and until when.
+struct Following {
     bus: Arc<dyn Bus>,
     behind: Arc<Notify>,
-    handle: Handle,
-    keys: Arc<Keys>,
+    removed: CancellationToken,
     members: watch::Receiver<Arc<Member>>,
-) {
+}
+
+/// Indexes on their way to the driver: those that come, and the last one whenever the hub says that we are behind.
+fn follow(supervisor: &mut Supervisor, from: Following, handle: Handle, keys: Arc<Keys>) {
+    let Following { bus, behind, removed, members } = from;
     supervisor.spawn("indexes", Kind::Service, Stage::Intake, move |stop| async move {
         let mut indexes = bus.indexes();
         loop {
@@ -405,8 +409,14 @@ fn follow(
                         continue;
                     }
                 },
+                () = removed.cancelled() => None,
                 () = stop.cancelled() => return Ok(()),
             };
+            if removed.is_cancelled() {
+                drop(indexes);
+                stop.cancelled().await;
+                return Ok(());
+            }
             let Some(sealed) = sealed else { return Ok(()) };
             let member = members.borrow().clone();
             match index::open(&sealed, &keys.boxed, &member.hub_key, &member.account) {
@@ -429,15 +439,16 @@ fn claimed(error: &index::Error) -> (Mark, Refusal) {
     }
 }
 
-/// Renews credentials and hands new ones to the connection.
+/// Renews credentials and hands new ones to the connection, until there is nobody to renew them.
 fn renew(
     supervisor: &mut Supervisor,
     identity: Identity,
     bus: Arc<dyn Bus>,
-    keys: Arc<Keys>,
     mut members: watch::Receiver<Arc<Member>>,
+    removed: CancellationToken,
 ) {
-    let renewer = Renewer::new(identity);
+    let keys = identity.keys.clone();
+    let renewer = Renewer::new(identity, bus.link(), removed.clone());
     supervisor.spawn("renewal", Kind::Service, Stage::Work, move |stop| async move {
         let handing = async {
             while members.changed().await.is_ok() {
@@ -452,8 +463,12 @@ fn renew(
             }
         };
         tokio::select! {
-            () = renewer.run(stop) => {}
+            () = renewer.run(stop.clone()) => {}
             () = handing => {}
+        }
+        if removed.is_cancelled() {
+            bus.end();
+            stop.cancelled().await;
         }
         Ok(())
     });

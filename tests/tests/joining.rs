@@ -21,9 +21,11 @@ use taffrail_hub::tls::{Authority, Material};
 use taffrail_proto::join::{Code, Joined, Refused, RenewBody, Renewal, Token, TokenBody};
 use taffrail_proto::sign::{PublicKey, SigningKey};
 use taffrail_runtime::backoff::Backoff;
+use taffrail_runtime::nats::Link;
 use taffrail_runtime::tls::{HTTP, server_config};
 use taffrail_testkit::apiserver::{ApiServer, Options};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const NOW: At = At(1_900_000_000_000);
@@ -348,7 +350,9 @@ async fn credentials_are_renewed_long_after_their_end_and_kept() {
     hub.now.fetch_add(1_000 * HOUR.0, Ordering::SeqCst);
     let mut shown = identity.member.subscribe();
     let stop = CancellationToken::new();
-    let renewing = tokio::spawn(Renewer::new(identity).run(stop.clone()));
+    let link = watch::Sender::new(Link::default());
+    let renewer = Renewer::new(identity, link.subscribe(), CancellationToken::new());
+    let renewing = tokio::spawn(renewer.run(stop.clone()));
     bounded(shown.changed()).await.unwrap();
     stop.cancel();
     bounded(renewing).await.unwrap();
@@ -391,6 +395,32 @@ async fn a_renewal_is_refused_for_clock_key_account_and_removal_each_by_its_code
     let body = RenewBody::sign(&renewal(NOW, &account), mine);
     assert_eq!(bounded(hub.client().renew(&body)).await.unwrap_err().code, Code::Revoked);
     assert_eq!(hub.players.seen(), ["enrolled"]);
+}
+
+#[tokio::test]
+async fn an_agent_whose_login_is_not_taken_renews_and_learns_that_it_was_removed() {
+    let hub = Hub::start().await;
+    let (_folder, store) = folder();
+    let token = hub.players.issue(NOW.plus(HOUR));
+    for (was_removed, seen) in [(false, ["enrolled", "renewed"]), (true, ["enrolled", "renewed"])] {
+        let identity = ask(hub.settings(Some(token.clone())), &store).await.unwrap();
+        hub.players.revoked.store(was_removed, Ordering::SeqCst);
+        let mut shown = identity.member.subscribe();
+        let (link, removed) = (watch::Sender::new(Link::default()), CancellationToken::new());
+        let (stop, renewer) = (CancellationToken::new(), Renewer::new(identity, link.subscribe(), removed.clone()));
+        let renewing = tokio::spawn(renewer.run(stop.clone()));
+        assert!(futures::poll!(Box::pin(shown.changed())).is_pending(), "its credentials are fresh");
+        link.send_modify(|link| link.refusals += 1);
+        if was_removed {
+            bounded(removed.cancelled()).await;
+        } else {
+            bounded(shown.changed()).await.unwrap();
+            assert!(!removed.is_cancelled());
+            stop.cancel();
+        }
+        bounded(renewing).await.unwrap();
+        assert_eq!(hub.players.seen(), seen);
+    }
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ impl Memory {
         Memory {
             index: Arc::new(watch::Sender::new(None)),
             bundles: Arc::default(),
-            link: Arc::new(watch::Sender::new(Link { up: true, connects: 1 })),
+            link: Arc::new(watch::Sender::new(Link { up: true, connects: 1, refusals: 0 })),
             answer: Arc::new(answer),
             renewed: CancellationToken::new(),
         }
@@ -64,7 +64,7 @@ impl Memory {
 
     /// Connects again.
     pub fn join(&self) {
-        self.link.send_modify(|link| *link = Link { up: true, connects: link.connects + 1 });
+        self.link.send_modify(|link| *link = Link { up: true, connects: link.connects + 1, ..*link });
     }
 
     /// Whether credentials were renewed.
@@ -131,6 +131,10 @@ impl Bus for Memory {
         self.renewed.cancel();
         self.join();
         Ok(())
+    }
+
+    fn end(&self) {
+        self.cut();
     }
 
     fn link(&self) -> watch::Receiver<Link> {

@@ -51,6 +51,9 @@ pub trait Bus: Send + Sync + 'static {
     /// Puts renewed credentials in place and reconnects with them.
     async fn renew(&self, jwt: &str, seed: &str) -> Result<(), Error>;
 
+    /// Stops connecting for good: the cluster is of no fleet any more.
+    fn end(&self);
+
     /// How the connection stands.
     fn link(&self) -> watch::Receiver<Link>;
 }

@@ -145,6 +145,10 @@ impl Bus for Nats {
         self.connection.renew(jwt, seed).await.map_err(|error| Error::Connect(error.into()))
     }
 
+    fn end(&self) {
+        self.connection.end();
+    }
+
     fn link(&self) -> watch::Receiver<Link> {
         self.connection.link.clone()
     }

@@ -46,18 +46,25 @@ pub struct Outbox {
     pub shown: watch::Receiver<Shown>,
     /// Told when the hub says that a newer index is out.
     pub behind: Arc<Notify>,
+    /// Set once the hub says that the cluster is of the fleet no more.
+    pub removed: CancellationToken,
     /// Shows how far it has come.
     pub sent: watch::Sender<Sent>,
 }
 
 impl Outbox {
-    /// Sends until `stop`; then once more what is left, if the hub answers.
+    /// Sends until `stop`; then once more what is left, if the hub answers. Nothing is sent once the cluster is removed:
+    /// what was numbered and has no receipt stays in the journal.
     ///
     /// # Errors
     /// The journal's error, after which the process must end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), journal::Error> {
         let mut pause = PAUSE_MIN;
         loop {
+            if self.removed.is_cancelled() {
+                stop.cancelled().await;
+                return Ok(());
+            }
             let answered = self.round().await?;
             self.sent.send_if_modified(|sent| {
                 let differs = sent.connected != answered;
@@ -81,6 +88,7 @@ impl Outbox {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 changed = self.shown.changed(), if answered => if changed.is_err() { return Ok(()) },
+                () = self.removed.cancelled() => {}
                 () = stop.cancelled() => {}
             }
         }

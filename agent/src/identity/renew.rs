@@ -8,6 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use taffrail_core::time::At;
 use taffrail_proto::join::{Code, Joined, Refused, RenewBody, Renewal};
 use taffrail_proto::sign::random;
+use taffrail_runtime::nats::Link;
+use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::obtain::{chance, tell_skew};
@@ -15,35 +18,49 @@ use super::{Error, HubClient, Identity, Member};
 
 /// Longest pause between looks at the clock, so that a machine that slept or a clock that was set is noticed.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
-/// Pause after a refusal for good, such as a cluster that was removed: someone may take that back.
+/// Pause after a refusal for good, such as keys that are not known: someone may take that back.
 const REFUSED_PAUSE: Duration = Duration::from_mins(10);
+/// Shortest pause between two renewals because NATS did not take the login: it may not know of the fleet yet.
+const DOUBT_PAUSE: Duration = Duration::from_secs(30);
+/// A fleet whose logins are not taken any more asks over this time, and not all at once.
+const DOUBT_SPREAD: Duration = Duration::from_secs(2);
 
 /// Whether credentials should be renewed: a third of their life or less is left, or the clock was set to before they came.
 pub fn is_due(member: &Member, at: At) -> bool {
     at < member.received_at || at.since(member.received_at).0 >= member.valid.0 / 3 * 2
 }
 
-/// Keeps an identity's credentials fresh.
+/// Keeps an identity's credentials fresh, and finds out when the cluster is of the fleet no more.
 pub struct Renewer {
     identity: Identity,
+    link: watch::Receiver<Link>,
+    removed: CancellationToken,
 }
 
 impl Renewer {
-    /// Takes over the identity; subscribe to its `member` before.
-    pub fn new(identity: Identity) -> Renewer {
-        Renewer { identity }
+    /// Takes over the identity; subscribe to its `member` before. `link` tells when NATS does not take the login;
+    /// `removed` is set when the hub says that the cluster was removed, which only it can say, over HTTPS.
+    pub fn new(identity: Identity, link: watch::Receiver<Link>, removed: CancellationToken) -> Renewer {
+        Renewer { identity, link, removed }
     }
 
-    /// Renews until `stop`. Nothing that fails here ends the agent: it goes on healing to the last verified index.
+    /// Renews until `stop` or until the cluster was removed. Nothing that fails here ends the agent: it goes on healing
+    /// to the last verified index.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut attempt = 0;
+        let (mut attempt, mut refusals, mut doubted, mut quiet_until) = (0, 0, false, Instant::now());
         loop {
             let at = (self.identity.settings.clock)();
             let due = is_due(&self.identity.member.borrow(), at);
-            let wait = if due { self.try_once(&mut attempt).await } else { LOOK_EVERY };
+            let wait = if due || doubted { self.try_once(&mut attempt).await } else { LOOK_EVERY };
+            if self.removed.is_cancelled() {
+                return;
+            }
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(wait) => doubted = false,
+                seen = doubt(&mut self.link, refusals, quiet_until) => {
+                    (refusals, doubted, quiet_until) = (seen, true, Instant::now() + DOUBT_PAUSE);
+                }
             }
         }
     }
@@ -54,6 +71,14 @@ impl Renewer {
             tracing::info!("credentials renewed");
             return LOOK_EVERY;
         };
+        if matches!(&error, Error::Refused(refused) if refused.code == Code::Revoked) {
+            tracing::error!(
+                error = %error,
+                "cluster was removed from the fleet; objects stay and are healed to the last index until this agent is deleted"
+            );
+            self.removed.cancel();
+            return REFUSED_PAUSE;
+        }
         *attempt += 1;
         let for_good = matches!(&error, Error::Refused(refused) if !refused.code.is_transient());
         let wait =
@@ -101,6 +126,16 @@ impl Renewer {
         let client = HubClient::new(&settings.hub_url, &trusted)?;
         client.renew(&RenewBody::sign(&renewal, &self.identity.keys.event)).await
     }
+}
+
+/// Waits until NATS did not take the login once more than `known`; returns how often it was.
+async fn doubt(link: &mut watch::Receiver<Link>, known: u64, quiet_until: Instant) -> u64 {
+    tokio::time::sleep_until(quiet_until).await;
+    let Ok(seen) = link.wait_for(|link| link.refusals > known).await.map(|link| link.refusals) else {
+        return std::future::pending().await; // the connection ended with the process
+    };
+    tokio::time::sleep(DOUBT_SPREAD.mul_f64(chance())).await;
+    seen
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Connecting to NATS, in one place: credentials, TLS, reconnecting, and who hears of it.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use async_nats::client::{Request, RequestErrorKind};
 use async_nats::header::{NATS_STREAM, NATS_SUBJECT};
-use async_nats::{Auth, AuthError, Client, ConnectOptions, Event, Message};
+use async_nats::{Auth, AuthError, Client, ClientError, ConnectOptions, Event, Message};
 use nkeys::KeyPair;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::RootCertStore;
@@ -172,6 +173,9 @@ pub struct Options {
     pub first: First,
 }
 
+/// Pause between two attempts of a connection that was ended: the client knows no other way to stop.
+const DELAY_ENDED: Duration = Duration::from_hours(24);
+
 /// How the connection stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Link {
@@ -179,6 +183,8 @@ pub struct Link {
     pub up: bool,
     /// How often one was made. A changed number means that something may have been missed.
     pub connects: u64,
+    /// How often the server did not take the login, or took it back.
+    pub refusals: u64,
 }
 
 /// A client with its login and what is known of its connection. Clones share both.
@@ -189,9 +195,15 @@ pub struct Connection {
     /// How the connection stands, with every change.
     pub link: watch::Receiver<Link>,
     login: Login,
+    ended: Arc<AtomicBool>,
 }
 
 impl Connection {
+    /// Stops trying: whoever connects is welcome no more, and for good.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+
     /// Puts renewed credentials in place and connects again with them. Subscriptions are kept.
     ///
     /// # Errors
@@ -213,6 +225,8 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
     let sender = Arc::new(sender);
     let asked = login.clone();
     let connection_name = name.clone();
+    let ended = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&ended);
     let mut settings = ConnectOptions::with_auth_callback(move |nonce| {
         let answer = asked.answer(&nonce);
         async move { answer }
@@ -225,7 +239,9 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
     .client_capacity(COMMANDS_MAX)
     .subscription_capacity(MESSAGES_MAX)
     .ignore_discovered_servers()
-    .reconnect_delay_callback(delay)
+    .reconnect_delay_callback(
+        move |attempt| if over.load(Ordering::Relaxed) { DELAY_ENDED } else { delay(attempt) },
+    )
     .event_callback(move |event| {
         heard(&sender, &connection_name, &event);
         async {}
@@ -244,7 +260,7 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
         // The connection stands; its event is on the way. Afterwards `link` is true from the first look on.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, link.wait_for(|link| link.up)).await;
     }
-    Ok(Connection { client, link, login })
+    Ok(Connection { client, link, login, ended })
 }
 
 /// Reads the last message of `subject` in `stream` by asking at `ask`; `None` if the server says there is none.
@@ -282,9 +298,12 @@ pub fn is_unheard(error: &async_nats::client::RequestError) -> bool {
 }
 
 fn heard(sender: &watch::Sender<Link>, name: &str, event: &Event) {
+    if is_refusal(event) {
+        sender.send_modify(|link| link.refusals += 1);
+    }
     match event {
         Event::Connected => {
-            sender.send_modify(|link| *link = Link { up: true, connects: link.connects + 1 });
+            sender.send_modify(|link| *link = Link { up: true, connects: link.connects + 1, ..*link });
             tracing::info!(name, "connected to nats");
         }
         Event::Disconnected | Event::Closed => {
@@ -297,6 +316,16 @@ fn heard(sender: &watch::Sender<Link>, name: &str, event: &Event) {
         Event::ServerError(error) => tracing::warn!(name, error = %error, "nats server refused"),
         Event::ClientError(error) => tracing::debug!(name, error = %error, "nats client failed, will retry"),
         Event::LameDuckMode | Event::Draining => tracing::info!(name, "nats server is going away"),
+    }
+}
+
+/// Whether the server does not take the login, at the start or later.
+fn is_refusal(event: &Event) -> bool {
+    let says = |text: &str| ["authorization", "authentication"].iter().any(|it| text.contains(it));
+    match event {
+        Event::ServerError(error) => says(&error.to_string().to_lowercase()),
+        Event::ClientError(ClientError::Other(text)) => says(text),
+        _ => false,
     }
 }
 
@@ -352,6 +381,25 @@ mod tests {
         let auth = login.answer(b"nonce").unwrap();
         assert_eq!(auth.jwt.as_deref(), Some("second"));
         assert!(second.verify(b"nonce", &auth.signature.unwrap()).is_ok());
+    }
+
+    #[test]
+    fn only_a_login_that_is_not_taken_counts_as_refused() {
+        let server = |text: &str| Event::ServerError(async_nats::ServerError::Other(text.into()));
+        let client = |text: &str| Event::ClientError(ClientError::Other(text.into()));
+        let refused = [
+            Event::ServerError(async_nats::ServerError::AuthorizationViolation),
+            server("User Authentication Revoked"),
+            server("Account Authentication Expired"),
+            client(&async_nats::ConnectErrorKind::AuthorizationViolation.to_string()),
+            client(&async_nats::ConnectErrorKind::Authentication.to_string()),
+        ];
+        for event in refused {
+            assert!(is_refusal(&event), "{event}");
+        }
+        for event in [server("Stale Connection"), client("IO error"), Event::Disconnected, Event::Connected] {
+            assert!(!is_refusal(&event), "{event}");
+        }
     }
 
     #[test]

@@ -42,7 +42,7 @@ struct Asked {
 
 impl Default for Memory {
     fn default() -> Memory {
-        let link = watch::Sender::new(Link { up: true, connects: 1 });
+        let link = watch::Sender::new(Link { up: true, connects: 1, refusals: 0 });
         Memory { state: Arc::default(), asked: broadcast::Sender::new(REQUESTS_MAX), link: Arc::new(link) }
     }
 }

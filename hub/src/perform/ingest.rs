@@ -54,8 +54,9 @@ async fn answer(request: Request, handle: Handle, vault: Arc<Vault>) {
 }
 
 async fn reply(account: AccountKey, body: Bytes, handle: &Handle, vault: &Vault) -> anyhow::Result<Vec<u8>> {
-    let Some((key, epoch)) = key_of(handle, &account).await? else {
-        return Ok(encode_refusal("the account is not of this fleet"));
+    let (key, epoch) = match key_of(handle, &account).await? {
+        Ok(known) => known,
+        Err(stranger) => return Ok(encode_refusal(stranger)),
     };
     let answered = match open_request(&body, &account, &key) {
         Ok(incoming) => handle.events(account.clone(), incoming).await?,
@@ -76,11 +77,16 @@ async fn reply(account: AccountKey, body: Bytes, handle: &Handle, vault: &Vault)
     })
 }
 
-async fn key_of(handle: &Handle, account: &AccountKey) -> anyhow::Result<Option<(PublicKey, u64)>> {
+/// The key of a cluster's events and the hub's epoch, or why nothing is taken of this account.
+async fn key_of(
+    handle: &Handle,
+    account: &AccountKey,
+) -> anyhow::Result<Result<(PublicKey, u64), &'static str>> {
     let of = account.clone();
     let found = handle.look(move |hub, _| {
-        let key = hub.state().clusters.by_account(&of).map(|(_, _, enrolment)| enrolment.event_key);
-        key.map(|key| (key, hub.state().planner.epoch))
+        let clusters = &hub.state().clusters;
+        let key = clusters.by_account(&of).map(|(_, _, enrolment)| PublicKey(enrolment.event_key));
+        key.map(|key| (key, hub.state().planner.epoch)).ok_or_else(|| clusters.stranger(&of))
     });
-    Ok(found.await?.map(|(key, epoch)| (PublicKey(key), epoch)))
+    Ok(found.await?)
 }

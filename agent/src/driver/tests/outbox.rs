@@ -59,6 +59,7 @@ struct House {
     sent: watch::Receiver<Sent>,
     shown: watch::Sender<Shown>,
     behind: Arc<Notify>,
+    removed: CancellationToken,
     stop: CancellationToken,
     end: JoinHandle<Result<(), Error>>,
 }
@@ -128,6 +129,7 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
 
     let shown = watch::Sender::new(Shown { last_seq: events as u64, held: HELD });
     let (sent, behind, stop) = (watch::Sender::default(), Arc::new(Notify::new()), CancellationToken::new());
+    let removed = CancellationToken::new();
     let outbox = Outbox {
         journal: journal.clone(),
         bus: Arc::new(bus),
@@ -137,10 +139,11 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
         heartbeat,
         shown: shown.subscribe(),
         behind: behind.clone(),
+        removed: removed.clone(),
         sent: sent.clone(),
     };
     let end = tokio::spawn(outbox.run(stop.clone()));
-    House { journal, requests, sent: sent.subscribe(), shown, behind, stop, end }
+    House { journal, requests, sent: sent.subscribe(), shown, behind, removed, stop, end }
 }
 
 impl House {
@@ -228,4 +231,17 @@ async fn what_is_left_is_sent_after_the_stop_if_the_hub_answers() {
         let rows = journal.outbox_from(1, 1_000, u64::MAX).unwrap();
         assert_eq!(rows.iter().map(|row| row.seq).collect::<Vec<_>>(), left, "{answers:?}");
     }
+}
+
+#[tokio::test]
+async fn after_the_removal_of_the_cluster_nothing_is_sent_and_nothing_is_forgotten() {
+    let mut house = house(2, &[Answer::Refused, Answer::Refused], NEVER).await;
+    house.requests(1).await;
+    house.removed.cancel();
+    house.shown.send_replace(Shown { last_seq: 3, held: HELD });
+    assert!(!house.end.is_finished(), "it waits for the end of the process");
+    house.stop.cancel();
+    tokio::time::timeout(PATIENCE, house.end).await.unwrap().unwrap().unwrap();
+    assert!(house.requests.borrow().len() <= 2, "one more was under way at most");
+    assert_eq!(house.journal.outbox_from(1, 1_000, u64::MAX).unwrap().len(), 2);
 }

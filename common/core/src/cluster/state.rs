@@ -96,6 +96,15 @@ impl State {
         })
     }
 
+    /// Why nothing is taken of an account that is no cluster's.
+    pub fn stranger(&self, account: &AccountKey) -> &'static str {
+        if self.revoked.contains_key(account) {
+            "the cluster was removed from the fleet"
+        } else {
+            "the account is not of this fleet"
+        }
+    }
+
     /// Moves the chain of an account to `chain`.
     pub fn advance(&mut self, account: &AccountKey, chain: Chain) {
         let cluster = self.accounts.get(account).and_then(|name| self.clusters.get_mut(name));

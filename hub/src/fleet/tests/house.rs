@@ -307,7 +307,7 @@ fn service(
         watch: Arc::new(Watch::new(handle.clone(), Arc::clone(&mirrors), tracks)),
         mirrors,
         shown,
-        link: watch::channel(NatsLink { up: true, connects: 1 }).1,
+        link: watch::channel(NatsLink { up: true, connects: 1, refusals: 0 }).1,
         settings: Settings {
             lease,
             token_ttl: Span::secs(3_600),

@@ -4,7 +4,7 @@ use super::input::{Append, Foreign, Reply};
 use super::step::Hub;
 use crate::cluster::{self, Batch, Chain, Ingested, JoinRequest, Vitals};
 use crate::event::{Actor, AgentEvent, Context, HubEvent, HubFact};
-use crate::id::AccountKey;
+use crate::id::{AccountKey, ClusterName};
 use crate::time::{At, Span};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -42,8 +42,8 @@ impl Hub {
         at: At,
     ) {
         let Some((name, _, enrolment)) = self.durable.clusters.by_account(account) else {
-            let reason = String::from("the account is not of this fleet");
-            self.out.replies.push((token, Reply::Refused { reason }));
+            let reason = self.durable.clusters.stranger(account);
+            self.out.replies.push((token, Reply::Refused { reason: reason.to_string() }));
             return;
         };
         let name = name.clone();
@@ -71,10 +71,28 @@ impl Hub {
                 let desired = self.durable.planner.fleet.get(&name);
                 let mark = desired.map(|desired| desired.index.mark).unwrap_or_default();
                 if desired.is_some_and(|desired| !desired.withdrawn.is_empty()) {
-                    self.dirty(name);
+                    self.dirty(name.clone());
                 }
+                self.let_go(&name, batch, at);
                 self.out.replies.push((token, Reply::Receipt { chain, mark }));
             }
+        }
+    }
+
+    /// Removes a cluster that is emptied once its agent says that nothing of it is on the way: it holds the empty index,
+    /// and has a receipt for each of its events. Its account ends with it, and what came later would be lost.
+    fn let_go(&mut self, name: &ClusterName, batch: &Batch, at: At) {
+        let Some(cluster) = self.durable.clusters.clusters.get(name).filter(|cluster| cluster.leaving) else {
+            return;
+        };
+        let index = self.durable.planner.fleet.get(name).map(|desired| &desired.index);
+        let empty = index.is_none_or(|index| {
+            index.entries.is_empty() && index.mark <= batch.vitals.held
+        });
+        if empty && batch.links.is_empty() && batch.vitals.waiting == 0 {
+            let account = cluster.enrolment.as_ref().map(|enrolment| enrolment.account.clone());
+            let context = Context::new(Actor::Hub, at).cluster(name);
+            self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });
         }
     }
 

@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 /// Most clusters that one step plans; the rest follow at once in the next.
 const PLANNED_PER_STEP: usize = 256;
 
-/// Most rounds of planning in one step: an event of a plan can make a cluster leave, which makes it plan no more.
+/// Most rounds of planning in one step: the bound of a cascade.
 const ROUNDS: usize = 8;
 
 impl Hub {
@@ -59,13 +59,6 @@ impl Hub {
             }
             context.cause = self.cause(&placements, &changes);
             self.record(HubEvent { context, fact: HubFact::IndexRaised { mark, changes } });
-        }
-        let empty = self.durable.planner.fleet.get(name).is_none_or(|left| left.index.entries.is_empty());
-        if leaving && empty {
-            let cluster = self.durable.clusters.clusters.get(name);
-            let account = cluster.and_then(|cluster| Some(cluster.enrolment.as_ref()?.account.clone()));
-            let context = Context::new(Actor::Hub, at).cluster(name);
-            self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });
         }
     }
 

@@ -2,8 +2,8 @@
 
 use super::delivery::{at_rest, delivered};
 use super::world::*;
-use crate::cluster::{self, Batch, TokenRefused};
-use crate::desired::Withdrawal;
+use crate::cluster::{self, Batch, TokenRefused, Vitals};
+use crate::desired::{Mark, Withdrawal};
 use crate::digest::Digest;
 use crate::event::{AgentFact, HubFact};
 use crate::node::hub::{Effect, Input, Reply};
@@ -147,25 +147,39 @@ fn a_cluster_that_is_emptied_leaves_when_its_agent_has_confirmed() {
     let about = |of: &str| Some(says(Some(&app(of)), withdrawn.clone()));
     assert_eq!(facts(&world.says("west", about("shop/other"))), [("Foreign", None)]);
     let out = world.says("west", about("shop/web"));
-    let kinds: Vec<_> = facts(&out).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["Foreign", "IndexRaised", "ClusterRemoved"]);
+    assert_eq!(facts(&out), [("Foreign", None), ("IndexRaised", Some(out.first))]);
     assert!(matches!(reply(&out), Reply::Receipt { chain, .. } if chain.seq == 2));
+
+    let held = world.hub.state().planner.fleet[&name("west")].index.mark;
+    let not_yet = [
+        ("the receipt may be on its way", Vitals { held, waiting: 1 }),
+        ("it acts by an older index", Vitals { held: Mark::default(), waiting: 0 }),
+    ];
+    for (why, vitals) in not_yet {
+        assert_eq!(facts(&world.sign_of_life("west", vitals)), [], "{why}");
+    }
+    let out = world.says("west", None);
+    assert_eq!(facts(&out), [("Foreign", None)], "it has no receipt for this one");
+    let out = world.heartbeat("west");
+    assert_eq!(facts(&out), [("ClusterRemoved", None)]);
+    assert!(matches!(reply(&out), Reply::Receipt { chain, .. } if chain.seq == 3));
     let [Effect::SetAccount { account: of, user_key: None }, ..] = out.effects.as_slice() else {
         panic!("{:?}", out.effects)
     };
     assert_eq!(of, &account("west"));
     let state = world.hub.state();
     assert!(state.clusters.clusters.is_empty() && state.planner.fleet.is_empty());
-    assert!(matches!(reply(&world.heartbeat("west")), Reply::Refused { .. }));
+    let removed = Reply::Refused { reason: "the cluster was removed from the fleet".into() };
+    assert_eq!(reply(&world.heartbeat("west")), &removed);
 }
 
 #[test]
-fn a_cluster_with_nothing_on_it_leaves_at_once() {
+fn a_cluster_with_nothing_on_it_leaves_with_its_next_sign_of_life() {
     let mut world = World::new();
     world.enrol("west");
     let out = world.cluster(cluster::Command::Empty(name("west")));
-    let kinds: Vec<_> = facts(&out).into_iter().map(|(kind, _)| kind).collect();
-    assert_eq!(kinds, ["ClusterLeaving", "ClusterRemoved"]);
+    assert_eq!(facts(&out), [("ClusterLeaving", None)]);
+    assert_eq!(facts(&world.heartbeat("west")), [("ClusterRemoved", None)]);
 }
 
 #[test]

@@ -130,10 +130,19 @@ impl World {
         self.step(Input::Batched { token: 7, account, batch, facts: vec![said] })
     }
 
+    /// A sign of life of an agent that holds the newest index and has a receipt for everything.
     pub(super) fn heartbeat(&mut self, name: &str) -> Outputs {
+        let state = self.hub.state();
+        let of = state.clusters.by_account(&account(name)).map(|(name, ..)| name);
+        let desired = of.and_then(|of| state.planner.fleet.get(of));
+        let held = desired.map(|desired| desired.index.mark).unwrap_or_default();
+        self.sign_of_life(name, Vitals { held, waiting: 0 })
+    }
+
+    pub(super) fn sign_of_life(&mut self, name: &str, vitals: Vitals) -> Outputs {
         let account = account(name);
         let incarnation = self.chain(&account).incarnation.max(1);
-        let batch = Batch { incarnation, ..Batch::default() };
+        let batch = Batch { vitals, incarnation, ..Batch::default() };
         self.step(Input::Batched { token: 7, account, batch, facts: Vec::new() })
     }
 
