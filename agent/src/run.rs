@@ -289,7 +289,8 @@ async fn wire(
     let begin = Input::Started { version: VERSION.to_owned(), kubernetes, journal: state };
     core_tasks(supervisor, driver, perform, outbox, begin, handle.clone());
     observe(supervisor, streams, changes, handle.clone());
-    let following = Following { bus: bus.clone(), behind, removed: removed.clone(), members: members.clone() };
+    let following =
+        Following { bus: bus.clone(), behind, removed: removed.clone(), members: members.clone() };
     follow(supervisor, following, handle, keys.clone());
     renew(supervisor, identity, bus, members, removed.clone());
     let account = member.account.clone();

@@ -407,7 +407,8 @@ async fn an_agent_whose_login_is_not_taken_renews_and_learns_that_it_was_removed
         hub.players.revoked.store(was_removed, Ordering::SeqCst);
         let mut shown = identity.member.subscribe();
         let (link, removed) = (watch::Sender::new(Link::default()), CancellationToken::new());
-        let (stop, renewer) = (CancellationToken::new(), Renewer::new(identity, link.subscribe(), removed.clone()));
+        let (stop, renewer) =
+            (CancellationToken::new(), Renewer::new(identity, link.subscribe(), removed.clone()));
         let renewing = tokio::spawn(renewer.run(stop.clone()));
         assert!(futures::poll!(Box::pin(shown.changed())).is_pending(), "its credentials are fresh");
         link.send_modify(|link| link.refusals += 1);

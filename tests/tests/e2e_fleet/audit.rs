@@ -30,7 +30,8 @@ pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
     }
     for member in &gone {
         // One that was emptied first is let go after its last word. To one that was cut off a receipt is a promise, too.
-        let emptied = !fleet.hub.events(&["--kind", "ClusterLeaving", "--cluster", member.name]).await?.is_empty();
+        let emptied =
+            !fleet.hub.events(&["--kind", "ClusterLeaving", "--cluster", member.name]).await?.is_empty();
         let told = match emptied {
             true => receipted(member).await?,
             false => member.agent.metric("events_receipted").await?,

@@ -86,9 +86,7 @@ impl Hub {
             return;
         };
         let index = self.durable.planner.fleet.get(name).map(|desired| &desired.index);
-        let empty = index.is_none_or(|index| {
-            index.entries.is_empty() && index.mark <= batch.vitals.held
-        });
+        let empty = index.is_none_or(|index| index.entries.is_empty() && index.mark <= batch.vitals.held);
         if empty && batch.links.is_empty() && batch.vitals.waiting == 0 {
             let account = cluster.enrolment.as_ref().map(|enrolment| enrolment.account.clone());
             let context = Context::new(Actor::Hub, at).cluster(name);
