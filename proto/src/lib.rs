@@ -10,5 +10,6 @@ pub mod journal;
 pub mod report;
 pub mod seal;
 pub mod sign;
+pub mod stored;
 pub mod subject;
 pub mod v1;

@@ -12,6 +12,7 @@ use taffrail_core::cluster::{Batch, Chain, Link, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::id::AccountKey;
+use taffrail_core::node::hub::Reply;
 use taffrail_core::time::At;
 
 /// Most events of one request.
@@ -229,6 +230,43 @@ pub fn open_answer(bytes: &[u8], account: &AccountKey, hub: &PublicKey) -> Resul
         None => Answer::Refused(String::from("the hub gave no reason")),
     };
     Ok((answer, read_mark(reply.mark)))
+}
+
+/// The part of a journal's outbox that a request carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Carried {
+    /// Incarnation of the journal.
+    pub incarnation: u64,
+    /// Number of the first event.
+    pub from: u64,
+    /// Number of the last event; zero without events.
+    pub last: u64,
+}
+
+impl Answer {
+    /// Up to which event an answer lets the outbox forget: never more than was carried, never less than is known.
+    pub fn receipted(&self, carried: Carried) -> Option<u64> {
+        let Answer::Receipt { incarnation, seq, .. } = self else { return None };
+        let counts = *incarnation == carried.incarnation && *seq >= carried.from;
+        counts.then(|| (*seq).min(carried.last))
+    }
+}
+
+/// Encodes the reply to a request for events; `None` for a reply to something else. `log_index` is that of the state
+/// that replied.
+pub fn encode_reply(
+    reply: &Reply,
+    account: &AccountKey,
+    epoch: u64,
+    log_index: u64,
+    key: &SigningKey,
+) -> Option<Vec<u8>> {
+    match reply {
+        Reply::Receipt { chain, mark } => Some(encode_receipt(account, *chain, epoch, log_index, *mark, key)),
+        Reply::Gap { chain } => Some(encode_gap(*chain)),
+        Reply::Refused { reason } => Some(encode_refusal(reason)),
+        _ => None,
+    }
 }
 
 /// Payload and signature as they are stored beside a header.

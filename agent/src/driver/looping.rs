@@ -1,6 +1,6 @@
 //! Drain, step, journal, perform.
 
-use super::number::Numbering;
+use super::number::number;
 use crate::journal::{self, Journal, Mark, Snapshot, Write};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
 use taffrail_core::time::At;
+use taffrail_proto::event::Numbering;
 use taffrail_proto::index::Verified;
 use taffrail_proto::journal as encoding;
 use tokio::sync::{mpsc, watch};
@@ -189,7 +190,7 @@ impl Driver {
             }
         }
         writes.extend(gone.iter().map(|app| Write::RemoveInstance { app: app.to_string() }));
-        writes.extend(self.numbering.number(facts));
+        writes.extend(number(&mut self.numbering, facts));
         if writes.iter().any(|write| matches!(write, Write::PutIndex { .. })) {
             writes.extend(self.unneeded());
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::cluster::Vitals;
 use taffrail_core::time::At;
 use taffrail_proto::event::decode_header;
-use taffrail_proto::report::{Answer, BYTES_MAX, EVENTS_MAX, Outgoing, encode_request, open_answer};
+use taffrail_proto::report::{Answer, BYTES_MAX, Carried, EVENTS_MAX, Outgoing, encode_request, open_answer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -118,10 +118,11 @@ impl Outbox {
             }
         };
         match answer {
-            Ok((Answer::Receipt { incarnation, seq, .. }, mark)) => {
-                if incarnation == self.incarnation && seq >= from {
-                    let last = rows.last().map_or(0, |row| row.seq);
-                    self.receipt(seq.min(last)).await?;
+            Ok((answer @ Answer::Receipt { .. }, mark)) => {
+                let last = rows.last().map_or(0, |row| row.seq);
+                let carried = Carried { incarnation: self.incarnation, from, last };
+                if let Some(seq) = answer.receipted(carried) {
+                    self.receipt(seq).await?;
                 }
                 if mark > held {
                     self.behind.notify_one();

@@ -1,27 +1,20 @@
 //! Appends of the core as records of the log.
 
 use crate::log::{Keys, Record};
-use bytes::Bytes;
 use taffrail_core::event::Context;
 use taffrail_core::node::hub::{Append, Foreign};
 use taffrail_core::time::At;
-use taffrail_proto::event::{decode_header, encode_hub};
-use taffrail_proto::report::encode_body;
+use taffrail_proto::event::decode_header;
+use taffrail_proto::stored::encode;
 
 /// One append as a record. `signature` belongs to the last event of an agent's request.
 pub(super) fn record(append: &Append, at: At, signature: &[u8]) -> Record {
-    match append {
-        Append::Own(event) => {
-            let (header, payload) = encode_hub(event);
-            let keys = keys(&event.context, event.fact.kind());
-            Record { appended_at: at, header, payload: encode_body(&payload, b"").into(), keys }
-        }
-        Append::Foreign(foreign) => {
-            let header = Bytes::copy_from_slice(&foreign.link.header);
-            let payload = encode_body(&foreign.link.payload, signature).into();
-            Record { appended_at: at, header, payload, keys: foreign_keys(foreign) }
-        }
-    }
+    let (header, payload) = encode(append, signature);
+    let keys = match append {
+        Append::Own(event) => keys(&event.context, event.fact.kind()),
+        Append::Foreign(foreign) => foreign_keys(foreign),
+    };
+    Record { appended_at: at, header, payload, keys }
 }
 
 /// An agent's event is found under the name that its cluster has now.

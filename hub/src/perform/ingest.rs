@@ -2,13 +2,13 @@
 
 use super::Vault;
 use crate::bus::{Bus, Request};
-use crate::driver::Handle;
+use crate::driver::{Answered, Handle};
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use std::sync::Arc;
 use taffrail_core::id::AccountKey;
-use taffrail_core::node::hub::Reply;
-use taffrail_proto::report::{self, encode_gap, encode_receipt, encode_refusal, open_request};
+use taffrail_proto::report::{self, encode_refusal, encode_reply, open_request};
 use taffrail_proto::sign::PublicKey;
 use taffrail_runtime::telemetry::adopt;
 use tokio_util::sync::CancellationToken;
@@ -67,14 +67,9 @@ async fn reply(account: AccountKey, body: Bytes, handle: &Handle, vault: &Vault)
                 .await?
         }
     };
-    Ok(match answered.reply {
-        Reply::Receipt { chain, mark } => {
-            encode_receipt(&account, chain, epoch, answered.index, mark, &vault.signer)
-        }
-        Reply::Gap { chain } => encode_gap(chain),
-        Reply::Refused { reason } => encode_refusal(&reason),
-        other => anyhow::bail!("a batch was answered with {other:?}"),
-    })
+    let Answered { reply, index } = answered;
+    encode_reply(&reply, &account, epoch, index, &vault.signer)
+        .with_context(|| format!("a batch was answered with {reply:?}"))
 }
 
 /// The key of a cluster's events and the hub's epoch, or why nothing is taken of this account.

@@ -3,8 +3,10 @@
 pub mod agent;
 pub mod header;
 pub mod hub;
+pub mod numbering;
 pub mod parts;
 #[cfg(test)]
 mod tests;
 
 pub use header::{Decoded, Header, Place, decode, decode_header, encode_agent, encode_hub};
+pub use numbering::{Numbered, Numbering};

@@ -2,7 +2,7 @@
 
 use super::{PATIENCE, account, event, until, west};
 use crate::bus;
-use crate::driver::number::Numbering;
+use crate::driver::number::number;
 use crate::driver::{Outbox, Sent, Shown};
 use crate::identity::{Keys, Member};
 use crate::journal::{Error, Journal, Memory};
@@ -14,6 +14,7 @@ use taffrail_core::cluster::{Chain, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::{At, Span};
+use taffrail_proto::event::Numbering;
 use taffrail_proto::report::{encode_gap, encode_receipt, encode_refusal, open_request};
 use taffrail_proto::sign::SigningKey;
 use tokio::sync::{Notify, watch};
@@ -110,7 +111,7 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
         next_seq: 1,
         last_hash: Digest::default(),
     };
-    let written = numbering.number((0..events).map(|_| event("1.0.0")).collect());
+    let written = number(&mut numbering, (0..events).map(|_| event("1.0.0")).collect());
     journal.commit(written.into_iter().collect()).await.unwrap();
 
     let keys = Arc::new(Keys::generate().unwrap());
