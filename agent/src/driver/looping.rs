@@ -4,7 +4,7 @@ use super::number::number;
 use crate::journal::{self, Journal, Mark, Snapshot, Write};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
@@ -13,6 +13,7 @@ use taffrail_core::time::At;
 use taffrail_proto::event::Numbering;
 use taffrail_proto::index::Verified;
 use taffrail_proto::journal as encoding;
+use taffrail_runtime::clock::Clock;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -90,7 +91,7 @@ pub struct Driver {
     bundles: BTreeSet<taffrail_core::digest::Digest>,
     messages: mpsc::Receiver<Message>,
     shown: watch::Sender<Shown>,
-    last: At,
+    clock: Clock,
 }
 
 /// What one drain leads to.
@@ -118,7 +119,11 @@ impl Driver {
             last_hash: snapshot.last_hash,
         };
         let bundles = snapshot.bundles.keys().copied().collect();
-        (Driver { agent, journal, numbering, bundles, messages, shown, last: At(0) }, Handle(sender), seen)
+        (
+            Driver { agent, journal, numbering, bundles, messages, shown, clock: Clock::after(0) },
+            Handle(sender),
+            seen,
+        )
     }
 
     /// Runs until `stop`.
@@ -155,11 +160,8 @@ impl Driver {
         }
     }
 
-    /// Wall time; never goes back within a run.
-    fn now(&mut self) -> At {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-        self.last = self.last.max(At(u64::try_from(wall).unwrap_or(u64::MAX)));
-        self.last
+    fn now(&self) -> At {
+        At(self.clock.now_ms())
     }
 
     fn take(&mut self, message: Message, performer: &mut dyn Performer, round: &mut Round) {

@@ -1,6 +1,7 @@
 //! What both processes need around their loops.
 
 pub mod backoff;
+pub mod clock;
 pub mod config;
 pub mod nats;
 pub mod secret;

@@ -1,24 +1,22 @@
-//! Wall time as the driver reads it: monotone within a run.
+//! Time as the driver reads it: never back, also after a restart.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 use taffrail_core::time::At;
+use taffrail_runtime::clock;
 
-/// Reads the wall clock; never goes back within a run.
-#[derive(Debug, Default)]
-pub struct Clock {
-    last: At,
-}
+/// The hub's time axis.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock(clock::Clock);
 
 impl Clock {
-    /// A clock that starts no earlier than `last`, the time of the last event in the log.
+    /// A clock that begins no earlier than `last`, the time of the last event in the log.
     pub fn after(last: At) -> Clock {
-        Clock { last }
+        Clock(clock::Clock::after(last.0))
     }
 
-    /// Now, or the latest time that was given before.
-    pub fn now(&mut self) -> At {
-        self.last = self.last.max(wall());
-        self.last
+    /// Now.
+    pub fn now(&self) -> At {
+        At(self.0.now_ms())
     }
 }
 

@@ -107,7 +107,7 @@ impl Driver {
         Ok(())
     }
 
-    fn until(&mut self, wake: Option<At>) -> Duration {
+    fn until(&self, wake: Option<At>) -> Duration {
         let now = self.clock.now();
         Duration::from_millis(wake.map_or(0, |wake| wake.since(now).0))
     }
