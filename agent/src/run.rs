@@ -196,15 +196,20 @@ pub fn journal_of(file: &Path, account: &AccountKey) -> PathBuf {
 
 async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result<Opening> {
     let mirrored = mark::read(store, &member.account).await.context("read the mirrored mark")?;
-    let next = mirrored.incarnation.max(member.incarnation) + 1;
+    let spoken = mirrored.incarnation.max(member.incarnation);
+    let next = spoken + 1;
     let path = journal_of(&config.journal, &member.account);
-    let (journal, opened) = tokio::task::spawn_blocking(move || Redb::open(&path, next)).await??;
+    let (journal, opened) =
+        tokio::task::spawn_blocking(move || Redb::open_newest(&path, spoken, next)).await??;
     let state = match opened {
         Opened::Found => JournalState::Found,
         Opened::New if next == 1 => JournalState::New,
         Opened::New => JournalState::Lost,
         Opened::Lost { reason } => {
-            tracing::error!(error = reason, "journal is damaged and kept aside; a new incarnation begins");
+            tracing::error!(
+                error = reason,
+                "journal cannot be used and is kept aside; a new incarnation begins"
+            );
             JournalState::Lost
         }
     };

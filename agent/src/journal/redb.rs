@@ -80,13 +80,23 @@ impl Redb {
         match open_checked(path) {
             Ok(journal) => Ok((journal, Opened::Found)),
             Err(Refused::Failed(error)) => Err(error),
-            Err(Refused::Damaged(reason)) => {
-                let aside = aside_of(path);
-                fs::rename(path, &aside)
-                    .map_err(|source| file_error("set aside the damaged journal", path, source))?;
-                Ok((create(path, incarnation)?, Opened::Lost { reason }))
-            }
+            Err(Refused::Damaged(reason)) => replace(path, incarnation, reason),
         }
+    }
+
+    /// The same for a cluster of which journals up to incarnation `spoken` are known: one that is older is set aside,
+    /// because its numbers are over.
+    ///
+    /// # Errors
+    /// As [`Redb::open`], and [`Error::Damaged`].
+    pub fn open_newest(path: &Path, spoken: u64, incarnation: u64) -> Result<(Redb, Opened), Error> {
+        let (journal, opened) = Redb::open(path, incarnation)?;
+        let own = journal.load()?.incarnation;
+        if opened != Opened::Found || own >= spoken {
+            return Ok((journal, opened));
+        }
+        drop(journal);
+        replace(path, incarnation, format!("it is of incarnation {own}, and {spoken} has spoken since"))
     }
 
     fn snapshot(&self) -> Result<Snapshot, Error> {
@@ -116,6 +126,13 @@ impl Redb {
             outbox_bytes,
         })
     }
+}
+
+/// Sets a journal aside and begins a new one.
+fn replace(path: &Path, incarnation: u64, reason: String) -> Result<(Redb, Opened), Error> {
+    let aside = aside_of(path);
+    fs::rename(path, &aside).map_err(|source| file_error("set aside the journal", path, source))?;
+    Ok((create(path, incarnation)?, Opened::Lost { reason }))
 }
 
 #[async_trait]

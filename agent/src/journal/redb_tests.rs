@@ -44,6 +44,21 @@ async fn a_second_opening_is_refused_and_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_journal_after_which_another_one_has_spoken_is_kept_aside_and_named_as_lost() {
+    let (journal, folder) = fresh();
+    let path = folder.path().join("journal.redb");
+    journal.commit(one_of_each()).await.unwrap();
+    drop(journal);
+    for (spoken, own, found) in [(2, 3, true), (3, 3, true), (4, 5, false), (5, 5, true)] {
+        let (journal, opened) = Redb::open_newest(&path, spoken, spoken + 1).unwrap();
+        assert_eq!(opened == Opened::Found, found, "{spoken}: {opened:?}");
+        assert_eq!(journal.load().unwrap().incarnation, own, "{spoken}");
+    }
+    let aside = fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(aside, 2, "the old one is kept");
+}
+
+#[tokio::test]
 async fn a_damaged_journal_is_kept_aside_and_named_as_lost() {
     type Damage = fn(&mut Vec<u8>);
     let damages: [(&str, Damage); 5] = [
