@@ -1,4 +1,4 @@
-//! Looking after the streams for ever: at the start, and after every reconnect.
+//! Looking after the streams for ever: at the start, after every reconnect, and now and then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,17 +10,20 @@ use tokio::time::sleep;
 
 use super::{Bus, Ensured};
 
+/// Pause between two looks while the connection stands: whoever may administer the server can take a stream away, and
+/// the server tells nobody.
+const LOOK: Duration = Duration::from_secs(10);
 /// First pause after a failed look; doubles up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(100);
 /// Longest pause after a failed look.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 
-/// Ensures the streams now and after each reconnect, tries again until it succeeds, and yields each answer.
+/// Ensures the streams now, after each reconnect and every 10 s, tries again until it succeeds, and yields each answer.
 /// On [`Ensured::Refill`] the caller publishes everything again. Ends when the bus ends.
 pub fn ensured(bus: Arc<dyn Bus>) -> impl Stream<Item = Ensured> + Send {
     let link = bus.link();
     futures::stream::unfold((bus, link, None), |(bus, mut link, seen)| async move {
-        let mut connects = changed(&mut link, seen).await?;
+        let mut connects = due(&mut link, seen).await?;
         let mut pause = PAUSE_MIN;
         loop {
             match bus.ensure().await {
@@ -37,9 +40,20 @@ pub fn ensured(bus: Arc<dyn Bus>) -> impl Stream<Item = Ensured> + Send {
     })
 }
 
+/// Waits until a look is due: after a connection was made, or after a while with the old one.
+async fn due(link: &mut watch::Receiver<Link>, seen: Option<u64>) -> Option<u64> {
+    if seen.is_some() {
+        tokio::select! {
+            connects = changed(link, seen) => return connects,
+            () = sleep(LOOK) => {}
+        }
+    }
+    link.wait_for(|link| link.up && link.connects > 0).await.ok().map(|link| link.connects)
+}
+
 /// Waits until there was a connection and their number is another one than `seen`, and returns it.
 async fn changed(link: &mut watch::Receiver<Link>, seen: Option<u64>) -> Option<u64> {
-    let link = link.wait_for(|link| link.connects > 0 && Some(link.connects) != seen).await.ok()?;
+    let link = link.wait_for(|link| Some(link.connects) != seen).await.ok()?;
     Some(link.connects)
 }
 
