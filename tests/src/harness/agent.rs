@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -9,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::clock::ShiftedClock;
 use super::hub::{Hub, flags};
 use super::process::{Plan, Process};
 use super::programs::program;
@@ -19,6 +21,8 @@ use crate::cluster::ports;
 
 /// Longest time for one question to an agent's probes.
 const PROBE_MAX: Duration = Duration::from_secs(5);
+/// Longest time until an agent has credentials.
+const JOIN_MAX: Duration = Duration::from_mins(1);
 
 /// What a cluster joins with.
 #[derive(Clone)]
@@ -58,6 +62,8 @@ pub async fn join(hub: &Hub, name: &str, labels: &[(&str, &str)]) -> Result<Join
 pub struct AgentOptions {
     /// More settings by key; they win.
     pub set: Vec<(String, String)>,
+    /// The clock that it goes by, if not by the right one.
+    pub clock: Option<ShiftedClock>,
 }
 
 /// An agent. Dropping it kills it.
@@ -110,6 +116,7 @@ impl Agent {
             name: "taffrail-agent".to_owned(),
             program: program("taffrail-agent")?,
             arguments: flags(settings),
+            environment: options.clock.map(|clock| clock.environment()).unwrap_or_default(),
             log: folder.join("agent.log"),
             other_pid_file: None,
         };
@@ -154,6 +161,25 @@ impl Agent {
     /// It does not run, or did not end by itself.
     pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.take().context("the agent does not run")?.stop().await
+    }
+
+    /// Has it reach NATS at another address from now on, as if the network in between were another one: waits until it
+    /// has joined, and starts it again.
+    ///
+    /// # Errors
+    /// It did not join.
+    pub async fn reroute(&mut self, nats: SocketAddr) -> Result<()> {
+        let path = self.state_folder().join("identity.json");
+        let joined = wait_for("the agent has joined", JOIN_MAX, async || {
+            let text = fs::read_to_string(&path).context("read the identity")?;
+            let kept: Value = serde_json::from_str(&text).context("read the identity")?;
+            Ok((!kept["joined"].is_null()).then_some(kept))
+        });
+        let mut kept = joined.await?;
+        self.stop().await?;
+        kept["joined"]["nats_urls"] = json!([format!("tls://localhost:{}", nats.port())]);
+        fs::write(&path, kept.to_string()).context("write the identity")?;
+        self.restart()
     }
 
     /// A number of its `/metrics`, such as `events`.

@@ -27,9 +27,9 @@ pub struct Output {
     pub stderr: String,
 }
 
-/// The command with one context file.
+/// The command with one context file. Clones may run at the same time.
 #[derive(Clone, Debug)]
-pub(super) struct Cli {
+pub struct Cli {
     program: PathBuf,
     context: PathBuf,
 }
@@ -65,7 +65,11 @@ impl Cli {
         Ok(stdout)
     }
 
-    pub(super) async fn json(&self, arguments: &[&str]) -> Result<Value> {
+    /// Runs `taffrail ARGUMENTS -o json` and reads what it wrote.
+    ///
+    /// # Errors
+    /// It did not end with 0, or wrote no JSON.
+    pub async fn json(&self, arguments: &[&str]) -> Result<Value> {
         let mut all = arguments.to_vec();
         all.extend(["-o", "json"]);
         let text = self.done(&all).await?;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -14,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use super::cli::{Cli, Feed, Output};
+use super::clock::ShiftedClock;
 use super::process::{Plan, Process};
 use super::programs::program;
 use super::wait::wait_for;
@@ -33,19 +35,28 @@ pub struct HubOptions {
     pub poll: Duration,
     /// More settings by key; they win.
     pub set: Vec<(String, String)>,
+    /// The clock that it goes by, if not by the right one.
+    pub clock: Option<ShiftedClock>,
 }
 
 impl Default for HubOptions {
     fn default() -> HubOptions {
-        HubOptions { poll: Duration::from_secs(5), set: Vec::new() }
+        HubOptions { poll: Duration::from_secs(5), set: Vec::new(), clock: None }
     }
+}
+
+/// Where a hub answers over HTTPS, whether it runs or not. Clones may ask at the same time.
+#[derive(Clone, Debug)]
+pub struct Door {
+    url: String,
+    context: PathBuf,
 }
 
 /// A hub. Dropping it kills it and its NATS server.
 #[derive(Debug)]
 pub struct Hub {
     folder: PathBuf,
-    url: String,
+    door: Door,
     plan: Plan,
     process: Option<Process>,
     cli: Cli,
@@ -84,23 +95,63 @@ impl Hub {
             name: "taffrail-hub".to_owned(),
             program: program("taffrail-hub")?,
             arguments: flags(settings),
+            environment: options.clock.map(|clock| clock.environment()).unwrap_or_default(),
             log: folder.join("hub.log"),
             other_pid_file: Some(pid_file(folder)),
         };
         let url = format!("https://localhost:{port}");
-        let mut hub = Hub { folder: folder.to_owned(), url, plan, process: None, cli: Cli::find(&context)? };
+        let cli = Cli::find(&context)?;
+        let mut hub =
+            Hub { folder: folder.to_owned(), door: Door { url, context }, plan, process: None, cli };
         hub.restart().await?;
         Ok(hub)
     }
 
     /// `https://localhost:PORT`.
     pub fn url(&self) -> &str {
-        &self.url
+        &self.door.url
+    }
+
+    /// Where it answers, for those who ask while it is killed and started.
+    pub fn door(&self) -> Door {
+        self.door.clone()
+    }
+
+    /// The command, for those who ask while it is killed and started.
+    pub fn command(&self) -> Cli {
+        self.cli.clone()
+    }
+
+    /// Its data folder.
+    pub fn data_folder(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// The address at which it listens.
+    ///
+    /// # Errors
+    /// It is not among its settings.
+    pub fn address(&self) -> Result<SocketAddr> {
+        self.listens("listen.https=")
+    }
+
+    /// The address at which its NATS server listens.
+    ///
+    /// # Errors
+    /// It is not among its settings.
+    pub fn nats_address(&self) -> Result<SocketAddr> {
+        self.listens("nats.listen=")
+    }
+
+    fn listens(&self, setting: &str) -> Result<SocketAddr> {
+        let set = |it: &OsString| it.to_str()?.strip_prefix(setting).map(str::to_owned);
+        let address = self.plan.arguments.iter().find_map(set);
+        address.with_context(|| format!("{setting} is not set"))?.parse().context("read an address")
     }
 
     /// The administrator's context file, for `TAFFRAIL_CONFIG`.
     pub fn context_file(&self) -> PathBuf {
-        self.folder.join("context.yaml")
+        self.door.context.clone()
     }
 
     /// What the hub wrote.
@@ -214,6 +265,42 @@ impl Hub {
     /// # Errors
     /// The hub does not answer.
     pub async fn webhook(&self, body: &str) -> Result<u16> {
+        self.door.webhook(body).await
+    }
+
+    /// Sends `body` to the webhook with any signature; returns the HTTP status.
+    ///
+    /// # Errors
+    /// The hub does not answer.
+    pub async fn webhook_signed(&self, body: &str, signature: &str) -> Result<u16> {
+        self.door.webhook_signed(body, signature).await
+    }
+
+    /// Tells the hub by webhook that `repository` changed, as a Git host does after a push.
+    ///
+    /// # Errors
+    /// The hub does not take it.
+    pub async fn announce(&self, repository: &str) -> Result<()> {
+        self.door.announce(repository).await
+    }
+
+    /// Gets a path over HTTPS, such as `/readyz?verbose`; returns status and body.
+    ///
+    /// # Errors
+    /// The hub does not answer.
+    pub async fn get(&self, path: &str) -> Result<(u16, String)> {
+        self.door.get(path).await
+    }
+
+    async fn is_ready(&self) -> Result<bool> {
+        let (status, text) = self.get("/readyz?verbose").await?;
+        ensure!(status == 200, "the hub is not ready: {text}");
+        Ok(true)
+    }
+}
+
+impl Door {
+    async fn webhook(&self, body: &str) -> Result<u16> {
         let key = hmac::Key::new(hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
         let tag = hmac::sign(&key, body.as_bytes());
         let mut signature = "sha256=".to_owned();
@@ -223,11 +310,7 @@ impl Hub {
         self.webhook_signed(body, &signature).await
     }
 
-    /// Sends `body` to the webhook with any signature; returns the HTTP status.
-    ///
-    /// # Errors
-    /// The hub does not answer.
-    pub async fn webhook_signed(&self, body: &str, signature: &str) -> Result<u16> {
+    async fn webhook_signed(&self, body: &str, signature: &str) -> Result<u16> {
         let request = self.http()?.post(format!("{}/hooks/git", self.url));
         let request = request.header("x-hub-signature-256", signature).body(body.to_owned());
         Ok(request.send().await.context("send a webhook")?.status().as_u16())
@@ -253,15 +336,9 @@ impl Hub {
         Ok((status, answer.text().await.context("read the hub's answer")?))
     }
 
-    async fn is_ready(&self) -> Result<bool> {
-        let (status, text) = self.get("/readyz?verbose").await?;
-        ensure!(status == 200, "the hub is not ready: {text}");
-        Ok(true)
-    }
-
     fn http(&self) -> Result<reqwest::Client> {
-        let path = self.context_file();
-        let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
+        let path = &self.context;
+        let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
         let context: Value = serde_saphyr::from_str(&text).context("read the context file")?;
         let pem = context["contexts"][0]["ca"].as_str().context("the context file has no certificate")?;
         let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).context("read the certificate")?;

@@ -28,19 +28,33 @@
 //! the test panics, and when the test process is killed. A [`Folder`] vanishes with its value; when a test panics it
 //! stays and shows the end of every log.
 
+pub mod api;
+pub mod apps;
+pub mod audit;
+pub mod fleet;
+pub mod live;
+pub mod load;
+pub mod observer;
+
 mod agent;
 mod cli;
+mod clock;
 mod folder;
 mod git;
 mod hub;
 mod process;
 mod programs;
+mod proxy;
+mod random;
 mod wait;
 
 pub use agent::{Agent, AgentOptions, JoinToken, join};
-pub use cli::{Feed, Output};
+pub use cli::{Cli, Feed, Output};
+pub use clock::ShiftedClock;
 pub use folder::Folder;
 pub use git::GitServer;
-pub use hub::{Hub, HubOptions};
+pub use hub::{Door, Hub, HubOptions};
 pub use programs::program;
+pub use proxy::{Network, Proxy};
+pub use random::Random;
 pub use wait::wait_for;

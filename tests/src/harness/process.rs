@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) program: PathBuf,
     /// Its arguments.
     pub(super) arguments: Vec<OsString>,
+    /// What it has in its environment beside ours.
+    pub(super) environment: Vec<(&'static str, OsString)>,
     /// Where its output goes; appended.
     pub(super) log: PathBuf,
     /// File with the id of a process in another group that must end with this one.
@@ -52,6 +54,7 @@ impl Plan {
         let out = out.with_context(|| format!("open {}", self.log.display()))?;
         let child = command(&self.program)
             .args(&self.arguments)
+            .envs(self.environment.clone())
             .stdin(Stdio::null())
             .stdout(out.try_clone().with_context(failed)?)
             .stderr(out)
@@ -152,6 +155,7 @@ mod tests {
         let plan = Plan {
             name: "part".into(),
             program: "/bin/sh".into(),
+            environment: Vec::new(),
             arguments: vec![
                 "-c".into(),
                 format!("set -m; sleep 1000 & echo $! >{}; wait", other.display()).into(),
@@ -176,6 +180,7 @@ mod tests {
             name: "part".into(),
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
+            environment: Vec::new(),
             log: folder.path().join("part.log"),
             other_pid_file: None,
         };

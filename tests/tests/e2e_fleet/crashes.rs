@@ -5,9 +5,9 @@ use serde_json::Value;
 use taffrail_tests::harness::{Feed, wait_for};
 use tokio::time::timeout;
 
-use super::apps::{App, config_map, everywhere, roots};
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live;
+use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live;
 
 /// Objects of the app: enough that a delivery takes longer than a signal.
 const OBJECTS: usize = 60;

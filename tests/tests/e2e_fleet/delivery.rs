@@ -4,8 +4,8 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::tree::{APP, Overlay};
 
-use super::fleet::{Fleet, with_fleet};
-use super::live::{config_map, deployment, path, service, version};
+use taffrail_tests::harness::fleet::{Fleet, with_fleet};
+use taffrail_tests::harness::live::{config_map, deployment, path, service, version};
 
 #[tokio::test]
 async fn a_commit_reaches_every_cluster_and_drift_is_healed() {

@@ -5,8 +5,8 @@ use serde_json::Value;
 use taffrail_tests::harness::wait_for;
 use taffrail_tests::tree::APP;
 
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live;
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live;
 
 /// Commits that the cluster does not see.
 const MISSED: usize = 20;

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 use taffrail_tests::tree::{APP, Overlay};
 
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live::{self, path, version};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live::{self, path, version};
 
 /// In this time after the push an image that cannot be pulled is named.
 const NAMED_WITHIN: Duration = Duration::from_secs(10);

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
-use super::apps::{App, config_map, deployment, everywhere, paths, roots};
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live::{self, path};
+use taffrail_tests::harness::apps::{App, config_map, deployment, everywhere, paths, roots};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live::{self, path};
 
 #[tokio::test]
 async fn objects_that_leave_git_are_deleted_only_as_far_as_the_guards_allow() {

@@ -17,8 +17,8 @@ use taffrail_runtime::nats::{Login, Tls};
 use taffrail_tests::harness::{Agent, Hub, HubOptions, JoinToken, join, wait_for};
 use taffrail_tests::tree::APP;
 
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live;
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live;
 
 #[tokio::test]
 async fn only_those_who_were_invited_join_and_only_their_own_words_are_believed() {

@@ -2,16 +2,12 @@
 //!
 //! The control planes are started once and shared; each test has a hub, agents and namespaces of its own.
 
-mod apps;
-mod audit;
 mod crashes;
 mod delivery;
 mod distance;
 mod failures;
-mod fleet;
 mod guards;
 mod identity;
-mod live;
 mod membership;
 mod orders;
 mod trace;

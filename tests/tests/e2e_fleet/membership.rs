@@ -6,14 +6,18 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
-use super::apps::{App, config_map, everywhere, roots};
-use super::fleet::{BOUND, Fleet, Settings, with_settings};
-use super::live;
+use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::live;
 
 #[tokio::test]
 async fn clusters_fall_silent_lose_their_disk_and_leave() {
     // Short, so that silence does not take half a minute.
-    let settings = Settings { hub: &[("cluster.lease", "3s")], agents: &[("hub.heartbeat", "1s")] };
+    let settings = Settings {
+        hub: &[("cluster.lease", "3s")],
+        agents: &[("hub.heartbeat", "1s")],
+        ..Settings::default()
+    };
     with_settings("membership", settings, async |fleet| {
         let mut files = roots(fleet, &[App::automated("stays"), App::automated("goes")]);
         files.extend(everywhere(fleet, "stays", &config_map("stays", "1")));

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
-use super::apps::{App, config_map, everywhere, roots};
-use super::fleet::{BOUND, Fleet, with_fleet};
-use super::live;
+use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::live;
 
 #[tokio::test]
 async fn what_waits_for_a_person_waits_until_they_say_so() {

@@ -18,7 +18,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use super::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
 
 /// Spans by the service that they come from.
 type Spans = Vec<(String, Span)>;

@@ -1,20 +1,22 @@
 //! The objects of one cluster, seen and changed past Taffrail.
 
-use anyhow::{Context, Result, ensure};
+use super::fleet::BOUND;
+use super::wait_for;
+use anyhow::{Context, Result, bail, ensure};
+use futures::{Stream, StreamExt};
 use http::{Method, Request};
 use kube::Client;
+use kube::core::WatchEvent;
 use serde_json::Value;
-use taffrail_tests::harness::wait_for;
-
-use super::fleet::BOUND;
 
 /// An API server and the paths of objects.
-pub(crate) struct Live {
+#[derive(Clone)]
+pub struct Live {
     client: Client,
 }
 
 /// The path of an object: `plural` with its group and version, such as `api/v1` and `services`.
-pub(crate) fn path(version: &str, namespace: &str, plural: &str, name: &str) -> String {
+pub fn path(version: &str, namespace: &str, plural: &str, name: &str) -> String {
     match namespace {
         "" => format!("/{version}/{plural}/{name}"),
         _ => format!("/{version}/namespaces/{namespace}/{plural}/{name}"),
@@ -22,22 +24,22 @@ pub(crate) fn path(version: &str, namespace: &str, plural: &str, name: &str) -> 
 }
 
 /// A `ConfigMap`.
-pub(crate) fn config_map(namespace: &str, name: &str) -> String {
+pub fn config_map(namespace: &str, name: &str) -> String {
     path("api/v1", namespace, "configmaps", name)
 }
 
 /// A `Service`.
-pub(crate) fn service(namespace: &str, name: &str) -> String {
+pub fn service(namespace: &str, name: &str) -> String {
     path("api/v1", namespace, "services", name)
 }
 
 /// A `Deployment`.
-pub(crate) fn deployment(namespace: &str, name: &str) -> String {
+pub fn deployment(namespace: &str, name: &str) -> String {
     path("apis/apps/v1", namespace, "deployments", name)
 }
 
 impl Live {
-    pub(crate) fn new(client: Client) -> Live {
+    pub fn new(client: Client) -> Live {
         Live { client }
     }
 
@@ -52,37 +54,57 @@ impl Live {
     }
 
     /// The object, if it is there.
-    pub(crate) async fn find(&self, path: &str) -> Result<Option<Value>> {
+    pub async fn find(&self, path: &str) -> Result<Option<Value>> {
         self.ask(Method::GET, path, "application/json", &Value::Null).await
     }
 
     /// The object, which must be there.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value> {
+    pub async fn get(&self, path: &str) -> Result<Value> {
         self.find(path).await?.with_context(|| format!("{path} is not there"))
     }
 
     /// Changes an object as somebody else (`manager`) would: a merge patch.
-    pub(crate) async fn edit(&self, path: &str, manager: &str, change: &Value) -> Result<Value> {
+    pub async fn edit(&self, path: &str, manager: &str, change: &Value) -> Result<Value> {
         let path = format!("{path}?fieldManager={manager}");
         let edited = self.ask(Method::PATCH, &path, "application/merge-patch+json", change).await?;
         edited.with_context(|| format!("{path} is not there"))
     }
 
     /// Creates an object in a list.
-    pub(crate) async fn create(&self, list: &str, object: &Value) -> Result<Value> {
+    pub async fn create(&self, list: &str, object: &Value) -> Result<Value> {
         let made = self.ask(Method::POST, list, "application/json", object).await?;
         made.with_context(|| format!("{list} is not served"))
     }
 
     /// Deletes an object that must be there.
-    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+    pub async fn delete(&self, path: &str) -> Result<()> {
         let gone = self.ask(Method::DELETE, path, "application/json", &Value::Null).await?;
         ensure!(gone.is_some(), "{path} is not there");
         Ok(())
     }
 
+    /// The objects of a list as they are written after a version of it.
+    pub async fn watch(
+        &self,
+        list: &str,
+        version: &str,
+    ) -> Result<impl Stream<Item = Result<Value>> + use<>> {
+        let path = format!("{list}?watch=1&resourceVersion={version}");
+        let request = Request::builder().method(Method::GET).uri(&path).body(Vec::new())?;
+        let changes =
+            self.client.request_events::<Value>(request).await.with_context(|| format!("watch {path}"))?;
+        let seen = |change: kube::Result<WatchEvent<Value>>| match change? {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) | WatchEvent::Deleted(object) => {
+                Ok(object)
+            }
+            WatchEvent::Bookmark(_) => Ok(Value::Null),
+            WatchEvent::Error(status) => bail!("the watch ended: {status:?}"),
+        };
+        Ok(StreamExt::map(changes, seen))
+    }
+
     /// Waits until an object is there for which `fact` holds, and returns it.
-    pub(crate) async fn until(&self, path: &str, what: &str, fact: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn until(&self, path: &str, what: &str, fact: impl Fn(&Value) -> bool) -> Result<Value> {
         wait_for(&format!("{path}: {what}"), BOUND, async || {
             let found = self.get(path).await?;
             ensure!(fact(&found), "it is {found}");
@@ -92,7 +114,7 @@ impl Live {
     }
 
     /// Every state that an object was written to after the state `before`, as a watch tells them.
-    pub(crate) async fn writes_since(&self, before: &Value) -> Result<Vec<Value>> {
+    pub async fn writes_since(&self, before: &Value) -> Result<Vec<Value>> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &before["metadata"];
         let (namespace, name) = (text(&metadata["namespace"]), text(&metadata["name"]));
@@ -111,7 +133,7 @@ impl Live {
     }
 
     /// Waits until an object is gone.
-    pub(crate) async fn until_gone(&self, path: &str) -> Result<()> {
+    pub async fn until_gone(&self, path: &str) -> Result<()> {
         wait_for(&format!("{path} is gone"), BOUND, async || {
             Ok(self.find(path).await?.is_none().then_some(()))
         })
@@ -120,6 +142,6 @@ impl Live {
 }
 
 /// Uid and resource version: equal as long as nobody writes the object.
-pub(crate) fn version(object: &Value) -> String {
+pub fn version(object: &Value) -> String {
     format!("{} {}", object["metadata"]["uid"], object["metadata"]["resourceVersion"])
 }

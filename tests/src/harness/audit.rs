@@ -6,9 +6,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use taffrail_tests::harness::wait_for;
 
 use super::fleet::{BOUND, Fleet, Member};
+use super::wait_for;
 
 /// Where the events of one journal stand in the log: highest number by cluster and incarnation.
 type Chains = BTreeMap<(String, u64), u64>;
@@ -18,35 +18,27 @@ const MEANT: &str = "nats-server ended, will be started again";
 
 /// Every event that an agent counted is in the log once and in order, no index has a mark twice, no part of the hub
 /// complains, and no program wrote of an error.
-pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
+pub async fn audit(fleet: &Fleet) -> Result<()> {
     let (stay, gone): (Vec<&Member>, Vec<&Member>) = {
         let removed = fleet.hub.events(&["--kind", "ClusterRemoved"]).await?;
         let is_gone = |member: &&Member| removed.iter().any(|event| event["cluster"] == member.name);
         fleet.members.iter().partition(|member| !is_gone(member))
     };
-    let mut counted = Vec::new();
     for member in &stay {
-        counted.push((member.name, receipted(member).await?));
-    }
-    for member in &gone {
-        // One that was emptied first is let go after its last word. To one that was cut off a receipt is a promise, too.
-        let emptied =
-            !fleet.hub.events(&["--kind", "ClusterLeaving", "--cluster", member.name]).await?.is_empty();
-        let told = match emptied {
-            true => receipted(member).await?,
-            false => member.agent.metric("events_receipted").await?,
-        };
-        counted.push((member.name, told));
+        each_is_logged(fleet, member).await?;
     }
     let events = fleet.hub.events(&[]).await?;
     for (position, event) in events.iter().enumerate() {
         ensure!(event["index"] == position + 1, "the log has no event {}", position + 1);
     }
     let chains = each_once(&events)?;
-    for (name, stated) in counted {
-        let newest = chains.iter().rfind(|((cluster, _), _)| cluster == name);
-        let (_, logged) = newest.with_context(|| format!("{name} has no event in the log"))?;
-        ensure!(*logged >= stated, "{name} counts {stated} events, the log has {logged}");
+    for member in &gone {
+        // One that was emptied first is let go after its last word. To one that was cut off a receipt is a promise, too.
+        let of = |event: &&Value| event["kind"] == "ClusterLeaving" && event["cluster"] == member.name;
+        let emptied = events.iter().any(|event| of(&event));
+        let stated = member.agent.metric(if emptied { "events" } else { "events_receipted" }).await?;
+        let logged = newest(&chains, member.name)?;
+        ensure!(stated <= logged, "{} counts {stated} events, the log has {logged}", member.name);
     }
     marks_rise(&events)?;
     let check = fleet.hub.cli(&["check", "-o", "json"]).await?;
@@ -54,28 +46,36 @@ pub(crate) async fn audit(fleet: &Fleet) -> Result<()> {
     // A cluster that was removed is shut out, and its agent may say so.
     for log in stay.iter().map(|member| member.agent.log_file()).chain([fleet.hub.log_file()]) {
         let text = fs::read_to_string(&log).with_context(|| format!("read {}", log.display()))?;
-        let is_bad =
-            |line: &&str| line.contains("panicked at") || (line.contains("ERROR") && !line.contains(MEANT));
+        let meant = |line: &str| fleet.settings.meant.iter().chain([&MEANT]).any(|it| line.contains(it));
+        let is_bad = |line: &&str| line.contains("panicked at") || (line.contains("ERROR") && !meant(line));
         let bad = text.lines().find(is_bad);
         ensure!(bad.is_none(), "{}: {}", log.display(), bad.unwrap_or_default());
     }
     Ok(())
 }
 
-/// Waits until an agent holds a receipt for each event that it counted; how many these are.
-async fn receipted(member: &Member) -> Result<u64> {
+/// Waits until an agent holds a receipt for each event that it counted, and the log holds as many and no more.
+async fn each_is_logged(fleet: &Fleet, member: &Member) -> Result<()> {
     let what = format!("{} has a receipt for each event", member.name);
     wait_for(&what, BOUND, async || {
         let stated = member.agent.metric("events").await?;
         let receipted = member.agent.metric("events_receipted").await?;
         ensure!(stated == receipted, "{stated} events, {receipted} of them with a receipt");
-        Ok(Some(stated))
+        let logged = newest(&each_once(&fleet.hub.events(&["--cluster", member.name]).await?)?, member.name)?;
+        ensure!(logged == stated, "{stated} events, {logged} of them in the log");
+        Ok(Some(()))
     })
     .await
 }
 
+/// How many events of a cluster's newest journal are in the log.
+fn newest(chains: &Chains, cluster: &str) -> Result<u64> {
+    let newest = chains.iter().rfind(|((name, _), _)| name == cluster);
+    newest.map(|(_, last)| *last).with_context(|| format!("{cluster} has no event in the log"))
+}
+
 /// No process has a file of this folder on its command line any more.
-pub(crate) async fn nobody_is_left(folder: &Path) -> Result<()> {
+pub async fn nobody_is_left(folder: &Path) -> Result<()> {
     let folder = folder.to_string_lossy().into_owned();
     wait_for("every process of the fleet has ended", BOUND, async || {
         for entry in fs::read_dir("/proc")?.flatten() {

@@ -5,24 +5,24 @@ use serde_json::{Value, json};
 use super::fleet::Fleet;
 
 /// An `Application` in the root of every cluster, from the plain directory `apps/NAME/CLUSTER`.
-pub(crate) struct App {
+pub struct App {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// `spec.syncPolicy.automated`; null for an app that a person syncs.
-    pub(crate) automated: Value,
+    pub automated: Value,
     /// Its annotations.
-    pub(crate) annotations: Value,
+    pub annotations: Value,
 }
 
 impl App {
     /// Delivered, healed and pruned without anybody's doing.
-    pub(crate) fn automated(name: &'static str) -> App {
+    pub fn automated(name: &'static str) -> App {
         App { name, automated: json!({"prune": true, "selfHeal": true}), annotations: json!({}) }
     }
 }
 
 /// The roots of all clusters.
-pub(crate) fn roots(fleet: &Fleet, apps: &[App]) -> Vec<(String, String)> {
+pub fn roots(fleet: &Fleet, apps: &[App]) -> Vec<(String, String)> {
     let mut files = Vec::new();
     for member in &fleet.members {
         let declare = |app: &App| {
@@ -55,7 +55,7 @@ pub(crate) fn roots(fleet: &Fleet, apps: &[App]) -> Vec<(String, String)> {
 }
 
 /// The same object in an app's directory of every cluster, in a file of its name.
-pub(crate) fn everywhere(fleet: &Fleet, app: &str, object: &Value) -> Vec<(String, String)> {
+pub fn everywhere(fleet: &Fleet, app: &str, object: &Value) -> Vec<(String, String)> {
     let name = object["metadata"]["name"].as_str().unwrap_or_default();
     let kind = object["kind"].as_str().unwrap_or_default().to_lowercase();
     let file = |cluster: &str| (format!("apps/{app}/{cluster}/{kind}-{name}.yaml"), object.to_string());
@@ -63,17 +63,17 @@ pub(crate) fn everywhere(fleet: &Fleet, app: &str, object: &Value) -> Vec<(Strin
 }
 
 /// The paths of files of [`everywhere`], to be removed.
-pub(crate) fn paths(fleet: &Fleet, app: &str, file: &str) -> Vec<String> {
+pub fn paths(fleet: &Fleet, app: &str, file: &str) -> Vec<String> {
     fleet.members.iter().map(|member| format!("apps/{app}/{}/{file}.yaml", member.name)).collect()
 }
 
 /// A `ConfigMap` with one value.
-pub(crate) fn config_map(name: &str, value: &str) -> Value {
+pub fn config_map(name: &str, value: &str) -> Value {
     json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"value": value}})
 }
 
 /// A `Deployment` with one pod.
-pub(crate) fn deployment(name: &str, image: &str) -> Value {
+pub fn deployment(name: &str, image: &str) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",

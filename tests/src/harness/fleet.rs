@@ -1,22 +1,27 @@
 //! One hub, three agents and a Git server over the shared control planes.
 
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use taffrail_tests::cluster::{Cluster, Options};
-use taffrail_tests::harness::{
-    Agent, AgentOptions, Folder, GitServer, Hub, HubOptions, JoinToken, join, wait_for,
-};
-use taffrail_tests::tree::{APP, Overlay, Tree};
 use tokio::sync::OnceCell;
 
+use super::api::ApiProxy;
 use super::audit::{audit, nobody_is_left};
 use super::live::Live;
+use super::{
+    Agent, AgentOptions, Folder, GitServer, Hub, HubOptions, JoinToken, Network, Proxy, ShiftedClock, join,
+    wait_for,
+};
+use crate::cluster::{Cluster, Options};
+use crate::tree::{APP, Overlay, Tree};
 
 /// Longest wait for anything that follows from an order: a hundred times what an idle machine takes.
-pub(crate) const BOUND: Duration = Duration::from_mins(1);
+pub const BOUND: Duration = Duration::from_mins(1);
 
 /// The clusters and what each gets.
 const MEMBERS: [(&str, Overlay); 3] =
@@ -30,51 +35,94 @@ async fn control_planes() -> Result<&'static [Cluster]> {
 }
 
 /// A cluster of the fleet.
-pub(crate) struct Member {
+pub struct Member {
     /// Its name.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// What it gets.
-    pub(crate) overlay: Overlay,
+    pub overlay: Overlay,
     /// Where its apps are delivered to.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// Its API server.
-    pub(crate) live: Live,
+    pub live: Live,
     /// Its agent.
-    pub(crate) agent: Agent,
+    pub agent: Agent,
     /// What it joined with.
-    pub(crate) token: JoinToken,
+    pub token: JoinToken,
     /// An administrator's kubeconfig.
-    pub(crate) kubeconfig: PathBuf,
+    pub kubeconfig: PathBuf,
+    /// The network between it and the hub, if that was asked for.
+    pub routes: Option<Routes>,
+    /// What stands between its agent and its API server, if that was asked for.
+    pub api: Option<ApiProxy>,
+    /// Its agent's clock, if it can be set.
+    pub clock: Option<ShiftedClock>,
+}
+
+/// Everything between one agent and the hub.
+#[derive(Debug)]
+pub struct Routes {
+    https: Proxy,
+    nats: Proxy,
+}
+
+impl Routes {
+    /// Changes the network from now on.
+    pub fn set(&self, network: Network) {
+        self.https.set(network);
+        self.nats.set(network);
+    }
+}
+
+impl Member {
+    /// The network between it and the hub.
+    ///
+    /// # Errors
+    /// The fleet was started without.
+    pub fn routes(&self) -> Result<&Routes> {
+        self.routes.as_ref().context("this fleet has no proxies")
+    }
 }
 
 /// All of it. Dropping it ends the agents, then the hub.
-pub(crate) struct Fleet {
+pub struct Fleet {
     /// Name of the test, in every namespace.
-    pub(crate) name: &'static str,
+    pub name: &'static str,
     /// The clusters.
-    pub(crate) members: Vec<Member>,
+    pub members: Vec<Member>,
     /// The hub.
-    pub(crate) hub: Hub,
+    pub hub: Hub,
     /// The repository.
-    pub(crate) git: GitServer,
+    pub git: GitServer,
     /// Where everything is kept.
-    pub(crate) folder: Folder,
+    pub folder: Folder,
+    /// What hub and agents were started with beyond the rule.
+    pub settings: Settings,
+    /// The hub's clock, if it can be set.
+    pub clock: Option<ShiftedClock>,
 }
 
 /// What hub and agents are started with beyond the rule.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Settings of the hub.
-    pub(crate) hub: &'static [(&'static str, &'static str)],
+    pub hub: &'static [(&'static str, &'static str)],
     /// Settings of each agent.
-    pub(crate) agents: &'static [(&'static str, &'static str)],
+    pub agents: &'static [(&'static str, &'static str)],
+    /// Whether each agent reaches its API server through a proxy of its own, which then makes its chance of this seed.
+    pub api: Option<u64>,
+    /// Whether hub and agents go by clocks that can be set.
+    pub clocks: bool,
+    /// Errors that may stand in the log of hub and agents, because the story causes them.
+    pub meant: &'static [&'static str],
+    /// Whether each agent reaches the hub through proxies of its own, which then make their chance of this seed.
+    pub routed: Option<u64>,
 }
 
 /// Starts a fleet, tells it a story, and looks through what is left at its end.
 ///
 /// # Panics
 /// When the story fails; the logs of all parts are shown then.
-pub(crate) async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut Fleet) -> Result<()>) {
+pub async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut Fleet) -> Result<()>) {
     with_settings(name, Settings::default(), story).await;
 }
 
@@ -82,7 +130,7 @@ pub(crate) async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut 
 ///
 /// # Panics
 /// When the story fails.
-pub(crate) async fn with_settings(
+pub async fn with_settings(
     name: &'static str,
     settings: Settings,
     story: impl AsyncFnOnce(&mut Fleet) -> Result<()>,
@@ -105,30 +153,92 @@ impl Fleet {
         let planes = control_planes().await.context("start control planes")?;
         let folder = Folder::new(name)?;
         let git = GitServer::start(&folder, name).await?;
-        let hub =
-            Hub::start(&folder.sub("hub")?, HubOptions { set: owned(settings.hub), ..HubOptions::default() })
-                .await?;
-        let mut members = Vec::new();
+        let clock = settings.clocks.then(|| ShiftedClock::new(&folder.sub("hub")?)).transpose()?;
+        let set = owned(settings.hub);
+        let options = HubOptions { set, clock: clock.clone(), ..HubOptions::default() };
+        let hub = Hub::start(&folder.sub("hub")?, options).await?;
+        let mut fleet = Fleet { name, members: Vec::new(), hub, git, folder, settings, clock };
         for ((cluster, overlay), plane) in MEMBERS.into_iter().zip(planes) {
-            let token = join(&hub, cluster, &[("overlay", overlay.name())]).await?;
-            // A namespace and an account of its own, since all tests share the clusters.
-            let mut set = vec![
-                ("kube.namespace".to_owned(), format!("taffrail-{name}")),
-                ("kube.applier".to_owned(), format!("applier-{name}")),
-            ];
-            set.extend(owned(settings.agents));
-            let kubeconfig = plane.kubeconfig_path();
-            let options = AgentOptions { set };
-            let agent = Agent::start_with(&folder.sub(cluster)?, &kubeconfig, &hub, &token, options)?;
-            let namespace = format!("{name}-{cluster}");
-            let live = Live::new(plane.client().await?);
-            members.push(Member { name: cluster, overlay, namespace, live, agent, token, kubeconfig });
+            fleet.join(cluster, overlay, plane).await.with_context(|| format!("let {cluster} join"))?;
         }
-        Ok(Fleet { name, members, hub, git, folder })
+        Ok(fleet)
+    }
+
+    /// Lets one more cluster join.
+    ///
+    /// # Errors
+    /// The hub refuses, or the agent does not start.
+    pub async fn join(&mut self, name: &'static str, overlay: Overlay, plane: &Cluster) -> Result<()> {
+        let mut set = self.agent_settings();
+        let Fleet { name: story, hub, folder, settings, .. } = self;
+        let token = join(hub, name, &[("overlay", overlay.name())]).await?;
+        let mut routes = None;
+        if let Some(seed) = settings.routed {
+            let https: SocketAddr = hub.address().context("find the hub's address")?;
+            let way = Routes {
+                https: Proxy::start(https, seed).await?,
+                nats: Proxy::start(hub.nats_address()?, seed ^ 0x4A75).await?,
+            };
+            set.push(("hub.url".to_owned(), format!("https://localhost:{}", way.https.address().port())));
+            routes = Some(way);
+        }
+        let (mut kubeconfig, namespace) = (plane.kubeconfig_path(), format!("{story}-{name}"));
+        let mut api = None;
+        if let Some(seed) = settings.api {
+            let proxy = ApiProxy::start(&kubeconfig, seed).await?;
+            kubeconfig = folder.sub(name)?.join("kubeconfig");
+            proxy.write_kubeconfig(&kubeconfig)?;
+            api = Some(proxy);
+        }
+        let clock = settings.clocks.then(|| ShiftedClock::new(&folder.sub(name)?)).transpose()?;
+        let options = AgentOptions { set, clock: clock.clone() };
+        let mut agent = Agent::start_with(&folder.sub(name)?, &kubeconfig, hub, &token, options)?;
+        if let Some(routes) = &routes {
+            agent.reroute(routes.nats.address()).await?;
+        }
+        let live = Live::new(plane.client().await?);
+        self.members.push(Member {
+            name,
+            overlay,
+            namespace,
+            live,
+            agent,
+            token,
+            kubeconfig,
+            routes,
+            api,
+            clock,
+        });
+        Ok(())
+    }
+
+    /// One more agent with the identity of a member and a disk of its own, as a second pod of a `DaemonSet` is.
+    ///
+    /// # Errors
+    /// The agent does not start.
+    pub fn twin(&self, cluster: &str) -> Result<Agent> {
+        let member = self.member(cluster);
+        let folder = self.folder.sub(&format!("{cluster}-twin"))?;
+        let (from, to) = (member.agent.state_folder(), folder.join("state"));
+        fs::create_dir_all(&to).context("make the twin's folder")?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o700)).context("protect the twin's folder")?;
+        fs::copy(from.join("identity.json"), to.join("identity.json")).context("copy the identity")?;
+        let options = AgentOptions { set: self.agent_settings(), clock: None };
+        Agent::start_with(&folder, &member.kubeconfig, &self.hub, &member.token, options)
+    }
+
+    /// What every agent is started with. A namespace and an account of its own, since all tests share the clusters.
+    fn agent_settings(&self) -> Vec<(String, String)> {
+        let mut set = vec![
+            ("kube.namespace".to_owned(), format!("taffrail-{}", self.name)),
+            ("kube.applier".to_owned(), format!("applier-{}", self.name)),
+        ];
+        set.extend(owned(self.settings.agents));
+        set
     }
 
     /// Removes files, pushes and tells the hub; returns the commit.
-    pub(crate) async fn push_without(&self, message: &str, paths: &[String]) -> Result<String> {
+    pub async fn push_without(&self, message: &str, paths: &[String]) -> Result<String> {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         let commit = self.git.remove(message, &paths)?;
         self.hub.announce(&self.git.url()).await?;
@@ -136,24 +246,24 @@ impl Fleet {
     }
 
     /// Takes a commit back, pushes and tells the hub; returns the commit that does it.
-    pub(crate) async fn revert(&self, commit: &str) -> Result<String> {
+    pub async fn revert(&self, commit: &str) -> Result<String> {
         let reverting = self.git.revert(commit)?;
         self.hub.announce(&self.git.url()).await?;
         Ok(reverting)
     }
 
     /// The cluster of that name.
-    pub(crate) fn member(&self, name: &str) -> &Member {
+    pub fn member(&self, name: &str) -> &Member {
         self.members.iter().find(|member| member.name == name).expect("a member")
     }
 
     /// The same, to be changed.
-    pub(crate) fn member_mut(&mut self, name: &str) -> &mut Member {
+    pub fn member_mut(&mut self, name: &str) -> &mut Member {
         self.members.iter_mut().find(|member| member.name == name).expect("a member")
     }
 
     /// The sample tree as it looks for one cluster.
-    pub(crate) fn tree(&self, member: &Member) -> Tree {
+    pub fn tree(&self, member: &Member) -> Tree {
         Tree {
             repo: self.git.url(),
             namespace: member.namespace.clone(),
@@ -162,7 +272,7 @@ impl Fleet {
     }
 
     /// Every file of the sample tree, a namespace for each cluster.
-    pub(crate) fn files(&self, image: &str) -> Vec<(String, String)> {
+    pub fn files(&self, image: &str) -> Vec<(String, String)> {
         let mut files: Vec<(String, String)> =
             self.members.iter().flat_map(|member| self.tree(member).files(image)).collect();
         files.sort();
@@ -171,7 +281,7 @@ impl Fleet {
     }
 
     /// Commits files, pushes and tells the hub; returns the commit.
-    pub(crate) async fn push<P: AsRef<str>, T: AsRef<str>>(
+    pub async fn push<P: AsRef<str>, T: AsRef<str>>(
         &self,
         message: &str,
         files: &[(P, T)],
@@ -182,7 +292,7 @@ impl Fleet {
     }
 
     /// The sample tree, delivered and healthy on all three; returns the commit.
-    pub(crate) async fn first_delivery(&self, image: &str) -> Result<String> {
+    pub async fn first_delivery(&self, image: &str) -> Result<String> {
         let commit = self.git.commit("first", &self.files(image))?;
         self.hub.done(&["source", "add", &self.git.url()]).await?;
         for app in [APP, "policies"] {
@@ -192,7 +302,7 @@ impl Fleet {
     }
 
     /// Waits until an app is synced and healthy at a commit on every cluster.
-    pub(crate) async fn healthy(&self, app: &str, commit: &str) -> Result<()> {
+    pub async fn healthy(&self, app: &str, commit: &str) -> Result<()> {
         let what = format!("{app} is healthy everywhere at {commit}");
         wait_for(&what, BOUND, async || {
             let instances = self.instances(app).await?;
@@ -209,7 +319,7 @@ impl Fleet {
     }
 
     /// Waits until an app is synced at a commit on every cluster, whatever its health.
-    pub(crate) async fn synced(&self, app: &str, commit: &str) -> Result<()> {
+    pub async fn synced(&self, app: &str, commit: &str) -> Result<()> {
         for member in &self.members {
             let fact = |it: &Value| it["sync"] == "Synced" && it["runningCommit"] == commit;
             self.instance(app, member.name, &format!("is synced at {commit}"), fact).await?;
@@ -218,7 +328,7 @@ impl Fleet {
     }
 
     /// Waits until one instance of an app is as asked, and returns it.
-    pub(crate) async fn instance(
+    pub async fn instance(
         &self,
         app: &str,
         cluster: &str,
@@ -235,7 +345,7 @@ impl Fleet {
     }
 
     /// All instances of an app, as `taffrail get app` shows them.
-    pub(crate) async fn instances(&self, app: &str) -> Result<Vec<Value>> {
+    pub async fn instances(&self, app: &str) -> Result<Vec<Value>> {
         let mut shown = self.hub.json(&["get", "app", app]).await?;
         match shown["instances"].take() {
             Value::Array(instances) => Ok(instances),
@@ -244,7 +354,7 @@ impl Fleet {
     }
 
     /// Waits until the log holds an event with these filters for which `fact` holds, and returns it.
-    pub(crate) async fn event(&self, filter: &[&str], fact: impl Fn(&Value) -> bool) -> Result<Value> {
+    pub async fn event(&self, filter: &[&str], fact: impl Fn(&Value) -> bool) -> Result<Value> {
         wait_for(&format!("an event {}", filter.join(" ")), BOUND, async || {
             let events = self.hub.events(filter).await?;
             let found = events.iter().find(|event| fact(event)).cloned();
