@@ -2,16 +2,19 @@
 SHELL := bash
 ENV := . scripts/env.sh &&
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench setup clean
+.PHONY: help demo test test-faults check fmt bench setup clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## A fleet on this machine, told step by step (ONCE=1 ends it; KUBECONFIGS="a b c" uses real clusters)
 	@scripts/setup.sh demo && $(ENV) cargo build --workspace --bins && "$$CARGO_TARGET_DIR/debug/demo" $(if $(ONCE),--once) $(foreach k,$(KUBECONFIGS),--kubeconfig $(k))
 
 test: ## Every test, on real parts
 	@scripts/setup.sh test && scripts/test.sh
+
+test-faults: ## The long form of the fault suite (TAFFRAIL_SEED=N repeats one)
+	@scripts/setup.sh test && $(ENV) cargo build --workspace --bins && cargo test -p taffrail-tests --features faults-long --test e2e_faults
 
 check: ## Formatting, lints, the rules of the house, documents
 	@scripts/setup.sh build && scripts/check.sh

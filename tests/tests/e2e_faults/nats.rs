@@ -1,0 +1,98 @@
+//! NATS loses, refuses or hangs.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use async_nats::jetstream;
+use rustix::process::{Pid, Signal, kill_process};
+use taffrail_core::time::At;
+use taffrail_hub::nats::keys::Keys;
+use taffrail_runtime::nats::{First, Options, Tls, connect};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::load::Load;
+use taffrail_tests::harness::observer::Observer;
+use taffrail_tests::harness::{Random, wait_for};
+use tokio::time::sleep;
+
+use super::{AGENTS, HUB, LEASE, times};
+
+/// How long NATS hangs.
+const HANGS: Duration = Duration::from_secs(times(8, 600));
+
+#[tokio::test]
+async fn nats_may_lose_everything_and_hang_and_costs_nothing_but_time() {
+    let seed = Random::seed("nats");
+    let settings = Settings { hub: HUB, agents: AGENTS, ..Settings::default() };
+    with_settings("nats", settings, async |fleet| {
+        let mut load = Load::start(fleet, 8).await?;
+        let mut observer = Observer::start(fleet, &load, LEASE);
+        for round in 0..times(1, 5) {
+            load.run(fleet, seed ^ round);
+            streams_are_deleted(fleet).await.context("streams deleted")?;
+            load.end(fleet).await.context("after the streams were deleted")?;
+            load.run(fleet, seed ^ round ^ 1);
+            the_data_is_deleted(fleet).context("data deleted")?;
+            load.end(fleet).await.context("after the data were deleted")?;
+            load.run(fleet, seed ^ round ^ 2);
+            it_hangs(fleet, &mut observer).await.context("hanging")?;
+            load.end(fleet).await.context("after it hung")?;
+        }
+        observer.judge().await
+    })
+    .await;
+}
+
+/// A client with the rights of the hub's account, beside the hub.
+async fn administer(fleet: &Fleet) -> Result<jetstream::Context> {
+    let keys = Keys::open(&fleet.hub.data_folder().join("nats-keys")).context("open the hub's keys")?;
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_millis();
+    let login = keys.hub_login(At(u64::try_from(now)?))?;
+    let address = fleet.hub.nats_address()?;
+    let options = Options {
+        urls: vec![format!("tls://localhost:{}", address.port())],
+        login,
+        ca_pem: Some(fleet.members[0].token.ca_pem.clone()),
+        name: "a hand in the broker".to_owned(),
+        inbox_prefix: None,
+        tls: Tls::Required,
+        first: First::MustSucceed,
+    };
+    Ok(jetstream::new(connect(options).await?.client))
+}
+
+async fn streams_are_deleted(fleet: &Fleet) -> Result<()> {
+    let broker = administer(fleet).await?;
+    for stream in ["DESIRED", "BUNDLES"] {
+        broker.delete_stream(stream).await.with_context(|| format!("delete {stream}"))?;
+    }
+    wait_for("the streams are there again", BOUND, async || {
+        for stream in ["DESIRED", "BUNDLES"] {
+            broker.get_stream(stream).await?;
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+fn the_data_is_deleted(fleet: &Fleet) -> Result<()> {
+    let streams = fleet.hub.data_folder().join("nats/jetstream");
+    fs::remove_dir_all(&streams).with_context(|| format!("delete {}", streams.display()))
+}
+
+/// The server neither answers nor ends, as on a machine that swaps or whose disk is stuck.
+async fn it_hangs(fleet: &Fleet, observer: &mut Observer) -> Result<()> {
+    let pid = i32::try_from(fleet.hub.nats_pid()?).ok().and_then(Pid::from_raw).context("a process id")?;
+    kill_process(pid, Signal::STOP)?;
+    for member in &fleet.members {
+        observer.silent(member.name);
+    }
+    sleep(HANGS).await;
+    for member in &fleet.members {
+        observer.back(member.name);
+    }
+    // It may have been killed by now: then there is nothing to wake.
+    let _ = kill_process(pid, Signal::CONT);
+    ensure!(fleet.hub.pid().is_some(), "the hub does not run");
+    Ok(())
+}
