@@ -161,7 +161,7 @@ async fn found(
     let well = matches!(judgement.health, health::Health::Healthy | health::Health::Suspended);
     if pods && !well {
         let pods = tools.api.pods_of(key).await?;
-        if let Some((cause, message)) = health::cause_of_pods(&pods) {
+        if let Some((cause, message)) = health::cause_of_pods(&pods, wall()) {
             judgement.cause = Some(cause);
             judgement.message = message;
         }

@@ -1,6 +1,8 @@
 //! Named causes of a failing rollout, told long before any deadline passes.
 
 use super::fields::{bounded, condition, list, number, text};
+use crate::object::stamp;
+use crate::time::{At, Span};
 use alloc::format;
 use alloc::string::String;
 use core::fmt::{self, Write};
@@ -15,6 +17,8 @@ pub enum Cause {
     CrashLoop,
     /// A container cannot be made, usually because a config map, secret or key that it names is missing.
     ContainerConfig,
+    /// A container runs, and its readiness probe does not pass.
+    NotReady,
     /// A policy or webhook refused an object.
     AdmissionDenied,
     /// A quota is used up.
@@ -33,10 +37,11 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in order.
-    pub const ALL: [Cause; 10] = [
+    pub const ALL: [Cause; 11] = [
         Cause::ImagePull,
         Cause::CrashLoop,
         Cause::ContainerConfig,
+        Cause::NotReady,
         Cause::AdmissionDenied,
         Cause::QuotaExceeded,
         Cause::Unschedulable,
@@ -52,6 +57,7 @@ impl Cause {
             Cause::ImagePull => "ImagePullBackOff",
             Cause::CrashLoop => "CrashLoopBackOff",
             Cause::ContainerConfig => "CreateContainerConfigError",
+            Cause::NotReady => "ContainersNotReady",
             Cause::AdmissionDenied => "AdmissionDenied",
             Cause::QuotaExceeded => "QuotaExceeded",
             Cause::Unschedulable => "Unschedulable",
@@ -74,16 +80,61 @@ impl fmt::Display for Cause {
     }
 }
 
+/// How long a container may run, after its probe's first delay, before it is named for not being ready: most are ready by
+/// then, and a person who waits wants to know after ten seconds.
+const READINESS_GRACE: Span = Span::secs(5);
+
 /// The first cause in order of interest among pods, with the words for it; pods that are being deleted say nothing.
-pub fn cause_of_pods(pods: &[Value]) -> Option<(Cause, String)> {
+pub fn cause_of_pods(pods: &[Value], now: At) -> Option<(Cause, String)> {
     let leaving = |pod: &&Value| pod.pointer("/metadata/deletionTimestamp").is_some_and(|it| !it.is_null());
-    let first = pods.iter().filter(|pod| !leaving(pod)).filter_map(named).min()?;
+    let first = pods.iter().filter(|pod| !leaving(pod)).filter_map(|pod| named(pod, now)).min()?;
     Some((first.0, bounded(&format!("pod {}: {}", first.1, first.2))))
 }
 
-fn named(pod: &Value) -> Option<(Cause, &str, String)> {
-    let (cause, words) = cause_of_pod(pod)?;
+fn named(pod: &Value, now: At) -> Option<(Cause, &str, String)> {
+    let (cause, words) = cause_of_pod(pod).or_else(|| not_ready(pod, now))?;
     Some((cause, text(pod, "/metadata/name"), words))
+}
+
+/// A container whose readiness probe had its time and does not pass. What it was told stands in no status; which probe it
+/// is stands in the pod.
+fn not_ready(pod: &Value, now: At) -> Option<(Cause, String)> {
+    let unready = list(pod, "/status/containerStatuses").find_map(|status| {
+        let is = |pointer: &str, flag: bool| status.pointer(pointer) == Some(&Value::Bool(flag));
+        let since = stamp::at_of(text(status, "/state/running/startedAt"))?;
+        let name = text(status, "/name");
+        let container = list(pod, "/spec/containers").find(|it| text(it, "/name") == name)?;
+        let probe = container.get("readinessProbe").filter(|probe| probe.is_object())?;
+        let delay = u64::try_from(number(probe, "/initialDelaySeconds")).unwrap_or(0).saturating_mul(1_000);
+        let late = now >= since.plus(Span(delay)).plus(READINESS_GRACE);
+        (is("/ready", false) && is("/started", true) && late).then(|| (name, described(probe)))
+    });
+    let (name, probe) = unready?;
+    let mut words = format!("container {name} runs, and its readiness probe ({probe}) does not pass");
+    if let Some(ready) =
+        condition(pod, "ContainersReady").filter(|it| it.is_false() && !it.message.is_empty())
+    {
+        let _ = write!(words, ": {}", ready.message);
+    }
+    Some((Cause::NotReady, bounded(&words)))
+}
+
+/// What a probe asks. Arguments of programs are left out: they may be secret.
+fn described(probe: &Value) -> String {
+    let port = |pointer: &str| match probe.pointer(pointer) {
+        Some(Value::String(name)) => name.clone(),
+        Some(number) => format!("{number}"),
+        None => String::new(),
+    };
+    if probe.get("httpGet").is_some() {
+        format!("HTTP {} at port {}", text(probe, "/httpGet/path"), port("/httpGet/port"))
+    } else if probe.get("tcpSocket").is_some() {
+        format!("TCP port {}", port("/tcpSocket/port"))
+    } else if probe.get("grpc").is_some() {
+        format!("gRPC port {}", port("/grpc/port"))
+    } else {
+        format!("program {}", text(probe, "/exec/command/0"))
+    }
 }
 
 /// The cause that a refusal's message names: a quota, or a policy, webhook or pod security level that denied.
@@ -168,6 +219,7 @@ mod tests {
         let pods =
             [pod("c", &waiting("PodInitializing")), pod("b", &crash), pod("a", &json!({"phase": "Running"}))];
         let message = "pod b: container web: CrashLoopBackOff, ended with code 137 (OOMKilled): back-off 10s";
+        let cause_of_pods = |pods: &[Value]| super::cause_of_pods(pods, At(0));
         assert_eq!(cause_of_pods(&pods), Some((Cause::CrashLoop, String::from(message))));
 
         let mut pods = Vec::from(pods);
@@ -178,6 +230,34 @@ mod tests {
         pods[3]["metadata"]["deletionTimestamp"] = json!("2026-11-05T10:20:00Z");
         assert_eq!(cause_of_pods(&pods).map(|(cause, _)| cause), Some(Cause::CrashLoop));
         assert_eq!(cause_of_pods(&[]), None);
+    }
+
+    #[test]
+    fn a_container_that_runs_and_is_not_ready_is_named_once_its_probe_had_time() {
+        let started = stamp::at_of("2026-11-05T10:20:00Z").unwrap();
+        let pod = |probe: Value, ready: bool| {
+            json!({"metadata": {"name": "a"}, "spec": {"containers": [{"name": "web", "readinessProbe": probe}]},
+                "status": {"containerStatuses": [{"name": "web", "ready": ready, "started": true,
+                    "state": {"running": {"startedAt": "2026-11-05T10:20:00Z"}}}],
+                    "conditions": [{"type": "ContainersReady", "status": "False",
+                        "message": "containers with unready status: [web]"}]}})
+        };
+        let after = |pod: Value, seconds: u64| cause_of_pods(&[pod], started.plus(Span::secs(seconds)));
+        let http = || json!({"httpGet": {"path": "/healthz", "port": 8080}, "initialDelaySeconds": 10});
+        assert_eq!(after(pod(http(), false), 14), None);
+        assert_eq!(after(pod(http(), true), 15), None);
+        assert_eq!(after(pod(Value::Null, false), 15), None);
+        let words = "pod a: container web runs, and its readiness probe (HTTP /healthz at port 8080) does not pass: \
+                     containers with unready status: [web]";
+        assert_eq!(after(pod(http(), false), 15), Some((Cause::NotReady, String::from(words))));
+        for (probe, words) in [
+            (json!({"tcpSocket": {"port": "http"}}), "(TCP port http)"),
+            (json!({"grpc": {"port": 9}}), "(gRPC port 9)"),
+            (json!({"exec": {"command": ["check", "--password=x"]}}), "(program check)"),
+        ] {
+            let (_, message) = after(pod(probe, false), 5).unwrap();
+            assert!(message.contains(words), "{message}");
+        }
     }
 
     #[test]

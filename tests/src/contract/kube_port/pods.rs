@@ -26,7 +26,7 @@ pub async fn what_cannot_start_names_its_cause(bench: &Bench) -> Result<()> {
     let key = bench.apply(deployment("registry.example/does-not-exist:1")).await?.key;
     let (cause, message) = eventually("the cause is named", async || {
         let pods = bench.port.pods_of(&key).await?;
-        Ok(cause_of_pods(&pods))
+        Ok(cause_of_pods(&pods, At(0)))
     })
     .await?;
     ensure!(cause == Cause::ImagePull, "{cause:?}: {message}");
@@ -35,7 +35,7 @@ pub async fn what_cannot_start_names_its_cause(bench: &Bench) -> Result<()> {
     bench.apply(deployment("registry.example/web:1")).await?;
     eventually("the new revision is healthy", async || {
         let pods = bench.port.pods_of(&key).await?;
-        ensure!(cause_of_pods(&pods).is_none(), "an old pod names a cause: {pods:?}");
+        ensure!(cause_of_pods(&pods, At(0)).is_none(), "an old pod names a cause: {pods:?}");
         let live = bench.port.get(&key).await?;
         let health = live.map(|live| judge(&live, At(0)).health.as_str());
         Ok((health == Some("Healthy")).then_some(()))
