@@ -82,6 +82,12 @@ pub const TABLE: Table = Table {
             "The service account in that namespace as which everything is applied.",
         ),
         setting(
+            "kube.namespaces",
+            Kind::List,
+            "",
+            "The namespaces to which the applier's rights are bound, if they are: live objects are watched there and nowhere else. Without any: the whole cluster.",
+        ),
+        setting(
             "kube.lease",
             Kind::Switch,
             "false",
@@ -235,6 +241,8 @@ pub struct Kube {
     pub namespace: String,
     /// User as which everything is applied: a service account in that namespace.
     pub applier: String,
+    /// The namespaces that the applier's rights are bound to; none for the whole cluster.
+    pub namespaces: Vec<String>,
     /// Whether a Lease picks the one agent that acts.
     pub lease: bool,
     /// What this agent calls itself in the Lease.
@@ -281,6 +289,7 @@ fn kube(values: &Values) -> Kube {
         config_file: values.path("kube.config-file"),
         applier: format!("system:serviceaccount:{namespace}:{}", values.given("kube.applier")),
         namespace,
+        namespaces: values.list("kube.namespaces"),
         lease: values.switch("kube.lease"),
         identity: text("kube.identity"),
     }

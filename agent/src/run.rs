@@ -255,7 +255,7 @@ async fn wire(
     let agent = Agent::new(held, stored(&snapshot)?, limits(config));
     let bus = connect(&member, &keys).await?;
     let api = Api::new(clients.clone());
-    let (watches, streams, changes) = Watches::new(&clients, api.discovery());
+    let (watches, streams, changes) = Watches::new(&clients, api.discovery(), &config.kube.namespaces);
     let tools = Arc::new(Tools {
         api,
         inventories: Inventories::new(&clients.reader, &config.kube.namespace),
@@ -381,9 +381,11 @@ fn observe(
                     handle.input(Input::Seen { key, fingerprint: fingerprint(&print) }).await;
                 }
                 Some(Change::Gone { key }) => handle.input(Input::Gone { key }).await,
-                Some(Change::Listed { gvk }) => tracing::debug!(kind = %gvk, "watch is complete"),
-                Some(Change::Failing { gvk, error }) => {
-                    tracing::warn!(kind = %gvk, error = %error, "watch failed, will retry");
+                Some(Change::Listed { gvk, namespace }) => {
+                    tracing::debug!(kind = %gvk, namespace, "watch is complete");
+                }
+                Some(Change::Failing { gvk, namespace, error }) => {
+                    tracing::warn!(kind = %gvk, namespace, error = %error, "watch failed, will retry");
                 }
                 None => return Ok(()),
             }

@@ -20,6 +20,7 @@ taffrail_tests::kube_port_contract!(bench:
     refusals::an_identity_without_rights_is_forbidden,
     refusals::a_namespace_that_is_leaving_is_named,
     refusals::a_secret_that_breaks_its_schema_is_invalid_and_not_quoted,
+    watching::rights_by_namespace_are_enough_for_watches_by_namespace,
 );
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -306,6 +306,10 @@ fn environment(join: &Manifest) -> Vec<Value> {
     .into_iter()
     .map(|(name, value)| json!({"name": name, "value": value}))
     .collect();
+    if let Rights::Namespaces(names) = &join.rights {
+        // Rights by namespace allow watches by namespace, and no other.
+        variables.push(json!({"name": "TAFFRAIL_AGENT_KUBE_NAMESPACES", "value": names.join(",")}));
+    }
     variables.push(json!({
         "name": "TAFFRAIL_AGENT_KUBE_IDENTITY",
         "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}},

@@ -45,17 +45,18 @@ fn owned(metadata: &ObjectMeta) -> Owned {
 /// Namespace and name.
 type Place = (Box<str>, Box<str>);
 
-/// The fingerprints of one kind.
+/// The fingerprints of one kind in one part of the cluster.
 pub(super) struct Prints {
     gvk: Gvk,
+    namespace: Option<String>,
     known: BTreeMap<Place, Fingerprint>,
     /// While a list runs: what it held so far.
     listed: Option<BTreeSet<Place>>,
 }
 
 impl Prints {
-    pub(super) fn new(gvk: Gvk) -> Prints {
-        Prints { gvk, known: BTreeMap::new(), listed: None }
+    pub(super) fn new(gvk: Gvk, namespace: Option<&str>) -> Prints {
+        Prints { gvk, namespace: namespace.map(str::to_owned), known: BTreeMap::new(), listed: None }
     }
 
     /// A list begins: nothing is gone until it is complete.
@@ -94,7 +95,7 @@ impl Prints {
             self.known.remove(&place);
             changes.push(Change::Gone { key: self.key(&place) });
         }
-        changes.push(Change::Listed { gvk: self.gvk.clone() });
+        changes.push(Change::Listed { gvk: self.gvk.clone(), namespace: self.namespace.clone() });
         changes
     }
 
@@ -146,7 +147,7 @@ mod tests {
 
     #[test]
     fn only_differences_are_told_and_nothing_is_gone_before_the_list_is_complete() {
-        let mut prints = Prints::new(Gvk::new("apps/v1", "Deployment"));
+        let mut prints = Prints::new(Gvk::new("apps/v1", "Deployment"), None);
         prints.begin_list();
         let first = [prints.see(&metadata("a", "1")), prints.see(&metadata("b", "2"))];
         assert_eq!(names(first.into_iter().flatten()), ["seen a 1", "seen b 2"]);

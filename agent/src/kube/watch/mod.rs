@@ -1,4 +1,5 @@
-//! Watches over metadata alone: one stream per kind, fingerprints in memory, only differences reported.
+//! Watches over metadata alone: one stream per kind, or per kind and namespace where the rights are by namespace;
+//! fingerprints in memory, only differences reported.
 //!
 //! ```text
 //! set_kinds ──► resolve ──► list (small pages) ──► Seen* Gone* Listed ──► watch ──► Seen | Gone
@@ -9,8 +10,8 @@
 //! 1. An object is reported when it is first seen and whenever its fingerprint changes, once for each state that the
 //!    stream shows; equal states are not repeated, not even after a new list.
 //! 2. While a list runs nothing is reported gone; what the complete list does not hold is, just before `Listed`.
-//! 3. A kind that fails is reported as [`Change::Failing`] at every attempt, the pauses between attempts grow; nothing
-//!    is reported gone because of it. The next other change of that kind ends the failure.
+//! 3. A stream that fails is reported as [`Change::Failing`] at every attempt, the pauses between attempts grow; nothing
+//!    is reported gone because of it. The next other change of that stream ends the failure.
 //! 4. `Gone` means: no longer among the objects that carry our label. Somebody may have removed the label, so whoever
 //!    hears it reads the object before believing that it was deleted.
 //! 5. A kind that leaves the set is forgotten without a word.
@@ -54,15 +55,19 @@ pub enum Change {
         /// Which.
         key: Key,
     },
-    /// A list is complete: everything of this kind has been reported.
+    /// A list is complete: everything of this kind, in this part of the cluster, has been reported.
     Listed {
         /// Which kind.
         gvk: Gvk,
+        /// In which namespace; `None` for the whole cluster.
+        namespace: Option<String>,
     },
-    /// Nothing is known about this kind beyond what was reported; another attempt follows.
+    /// Nothing is known about this kind, in this part of the cluster, beyond what was reported; another attempt follows.
     Failing {
         /// Which kind.
         gvk: Gvk,
+        /// In which namespace; `None` for the whole cluster.
+        namespace: Option<String>,
         /// Why.
         error: ApiError,
     },
@@ -75,11 +80,21 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Watches over nothing yet, the task that keeps them, and the changes that they see.
-    pub fn new(clients: &Clients, discovery: &Arc<Discovery>) -> (Watches, Watcher, mpsc::Receiver<Change>) {
+    /// Watches over nothing yet, the task that keeps them, and the changes that they see. They look into `namespaces`
+    /// alone; without any, over the whole cluster, which takes rights to the whole cluster.
+    pub fn new(
+        clients: &Clients,
+        discovery: &Arc<Discovery>,
+        namespaces: &[String],
+    ) -> (Watches, Watcher, mpsc::Receiver<Change>) {
         let (kinds, wanted) = watch::channel(BTreeSet::new());
         let (changes, receiver) = mpsc::channel(CHANGES_MAX);
-        let watcher = Watcher { clients: clients.clone(), discovery: Arc::clone(discovery), wanted, changes };
+        let parts = match namespaces {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let (clients, discovery) = (clients.clone(), Arc::clone(discovery));
+        let watcher = Watcher { clients, discovery, parts, wanted, changes };
         (Watches { kinds }, watcher, receiver)
     }
 
@@ -97,16 +112,20 @@ impl Watches {
 pub struct Watcher {
     clients: Clients,
     discovery: Arc<Discovery>,
+    /// The namespaces that are looked into; one `None` for the whole cluster.
+    parts: Vec<Option<String>>,
     wanted: watch::Receiver<BTreeSet<Gvk>>,
     changes: mpsc::Sender<Change>,
 }
 
 type Stream = Abortable<BoxStream<'static, Change>>;
+/// The streams of a kind, one for each part of the cluster.
+type Running = BTreeMap<Gvk, Vec<AbortHandle>>;
 
 impl Watcher {
     /// Keeps the watches until it is told to stop, or until nobody can hear or command it any more.
     pub async fn run(mut self, stop: CancellationToken) {
-        let mut running = BTreeMap::<Gvk, AbortHandle>::new();
+        let mut running = Running::new();
         let mut streams = SelectAll::<Stream>::new();
         self.wanted.mark_changed();
         loop {
@@ -133,25 +152,23 @@ impl Watcher {
         }
     }
 
-    fn adjust(
-        &self,
-        wanted: &BTreeSet<Gvk>,
-        running: &mut BTreeMap<Gvk, AbortHandle>,
-        streams: &mut SelectAll<Stream>,
-    ) {
-        running.retain(|gvk, handle| {
+    fn adjust(&self, wanted: &BTreeSet<Gvk>, running: &mut Running, streams: &mut SelectAll<Stream>) {
+        running.retain(|gvk, handles| {
             let keep = wanted.contains(gvk);
             if !keep {
-                handle.abort();
+                handles.iter().for_each(AbortHandle::abort);
             }
             keep
         });
         for gvk in wanted {
             if !running.contains_key(gvk) {
-                let (handle, registration) = AbortHandle::new_pair();
-                let stream = stream::of_kind(&self.clients, &self.discovery, gvk);
-                streams.push(Abortable::new(stream, registration));
-                running.insert(gvk.clone(), handle);
+                let begin = |part: &Option<String>| {
+                    let (handle, registration) = AbortHandle::new_pair();
+                    let stream = stream::of_kind(&self.clients, &self.discovery, gvk, part.as_deref());
+                    streams.push(Abortable::new(stream, registration));
+                    handle
+                };
+                running.insert(gvk.clone(), self.parts.iter().map(begin).collect());
             }
         }
     }

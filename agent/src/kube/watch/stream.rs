@@ -1,4 +1,5 @@
-//! The stream of one kind: found, listed, watched, and begun again after every failure.
+//! The stream of one kind, in one namespace or over the cluster: found, listed, watched, and begun again after every
+//! failure.
 
 use super::fingerprint::Prints;
 use super::{Change, SELECTOR};
@@ -28,6 +29,8 @@ struct Watched {
     clients: Clients,
     discovery: Arc<Discovery>,
     gvk: Gvk,
+    /// Where it looks; `None` for the whole cluster.
+    namespace: Option<String>,
     prints: Prints,
     ready: VecDeque<Change>,
     events: Option<BoxStream<'static, watcher::Result<Event<Metadata>>>>,
@@ -35,17 +38,19 @@ struct Watched {
     waits: bool,
 }
 
-/// The changes of one kind; never ends.
+/// The changes of one kind in one namespace, without one over the cluster; never ends.
 pub(super) fn of_kind(
     clients: &Clients,
     discovery: &Arc<Discovery>,
     gvk: &Gvk,
+    namespace: Option<&str>,
 ) -> BoxStream<'static, Change> {
     let watched = Watched {
         clients: clients.clone(),
         discovery: Arc::clone(discovery),
         gvk: gvk.clone(),
-        prints: Prints::new(gvk.clone()),
+        namespace: namespace.map(str::to_owned),
+        prints: Prints::new(gvk.clone(), namespace),
         ready: VecDeque::new(),
         events: None,
         pause: RESOLVE_PAUSE.0,
@@ -86,7 +91,12 @@ impl Watched {
             self.pause = (self.pause * 2).min(RESOLVE_PAUSE.1);
         }
         self.waits = true;
-        let served = self.discovery.require(&format!("watch {}", self.gvk), &self.gvk).await?;
+        let action = format!("watch {}", self.gvk);
+        let served = self.discovery.require(&action, &self.gvk).await?;
+        if self.namespace.is_some() && !served.namespaced {
+            let why = "the rights are for namespaces, and objects of this kind are in none";
+            return Err(ApiError::new(action, Kind::Forbidden, why));
+        }
         self.waits = false;
         self.pause = RESOLVE_PAUSE.0;
         self.events = Some(self.begin(&served));
@@ -103,7 +113,10 @@ impl Watched {
             kind: served.gvk.kind.clone(),
             plural: served.plural.clone(),
         };
-        let api: Api<Metadata> = Api::all_with(caller.for_watches(), &resource);
+        let api: Api<Metadata> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(caller.for_watches(), namespace, &resource),
+            None => Api::all_with(caller.for_watches(), &resource),
+        };
         let config = watcher::Config::default().labels(SELECTOR).page_size(PAGE);
         watcher(api, config).default_backoff().boxed()
     }
@@ -126,7 +139,7 @@ impl Watched {
             self.events = None;
             self.waits = true;
         }
-        Change::Failing { gvk: self.gvk.clone(), error }
+        Change::Failing { gvk: self.gvk.clone(), namespace: self.namespace.clone(), error }
     }
 }
 

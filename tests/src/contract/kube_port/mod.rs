@@ -33,6 +33,7 @@ macro_rules! kube_port_contract {
             watching::a_watch_tells_every_difference_once,
             watching::an_object_without_its_label_is_gone_but_can_be_read,
             watching::a_kind_that_is_not_served_fails_until_it_is,
+            watching::a_watch_by_namespace_sees_what_is_in_them_and_nothing_else,
             own::a_secret_changes_only_from_the_version_that_was_read,
             own::an_inventory_is_read_back,
             own::one_candidate_leads_and_the_next_has_a_greater_fence,
