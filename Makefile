@@ -2,7 +2,7 @@
 SHELL := bash
 ENV := . scripts/env.sh &&
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults check fmt bench setup clean
+.PHONY: help demo test test-faults check fmt bench image setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,9 @@ fmt: ## Format the code
 
 bench: ## Measure, and print tables (SMOKE=1 only sees that it works)
 	@scripts/setup.sh test && $(ENV) cargo build --release --workspace --bins && cargo run --release -p taffrail-tests --bin bench -- $(if $(SMOKE),--smoke)
+
+image: ## Container images of agent and hub, in target/image of the build folder (PROFILE=dev is quicker, and large)
+	@scripts/setup.sh demo && $(ENV) cargo build --profile $(or $(PROFILE),release) -p taffrail-hub -p taffrail-agent && cargo run -q -p taffrail-xtask -- image --profile $(or $(PROFILE),release)
 
 setup: ## Fetch and build what the tests need
 	@scripts/setup.sh test

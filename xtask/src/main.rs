@@ -1,5 +1,6 @@
-//! Tasks of this repository that are programs: `cargo run -p taffrail-xtask -- tidy`.
+//! Tasks of this repository that are programs: `cargo run -p taffrail-xtask -- tidy`, `... -- image`.
 
+mod image;
 mod tidy;
 
 use std::env;
@@ -20,8 +21,10 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("find the root of the repository")?;
-    match env::args().nth(1).as_deref() {
+    let mut arguments = env::args().skip(1);
+    match arguments.next().as_deref() {
         Some("tidy") => tidy::run(root),
-        _ => bail!("usage: cargo run -p taffrail-xtask -- tidy"),
+        Some("image") => image::run(root, arguments),
+        _ => bail!("usage: cargo run -p taffrail-xtask -- tidy|image"),
     }
 }
