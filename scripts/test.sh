@@ -1,24 +1,35 @@
 #!/usr/bin/env bash
 # Runs every test and closes with one line of sums. Arguments go to `cargo test`. Without the control planes, which Go
-# builds, all but the suites on them (tests/tests/e2e_*.rs) run.
+# builds, all but the suites on them (tests/tests/e2e_*) run; without root, all but the one on a real node.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
 . scripts/env.sh
+# shellcheck source=scripts/node.sh
+. scripts/node.sh
 
 without=
-targets=()
+left_out=
+no_node="$(why_no_node)"
 if ! [ -x "$TAFFRAIL_CACHE/bin/control-plane" ] || ! [ -x "$TAFFRAIL_CACHE/bin/kwok" ]; then
+  left_out='e2e_*'
   without="the suites on real control planes (tests/tests/e2e_*) did not run: they need Go $GO_MINIMUM or newer, https://go.dev/dl"
   if [ "${CI:-}" = true ]; then
     echo "test: $without" >&2
     exit 1
   fi
+elif [ -n "$no_node" ]; then
+  left_out=e2e_node
+  without="the suite on a real node (tests/tests/e2e_node) did not run: it needs $no_node"
+fi
+targets=()
+if [ -n "$left_out" ]; then
   targets=(--lib --bins)
   for file in */tests/*.rs */tests/*/main.rs; do
     suite="${file%/main.rs}"
     suite="$(basename "$suite" .rs)"
-    case "$suite" in e2e_*) ;; *) targets+=(--test "$suite") ;; esac
+    # shellcheck disable=SC2254  # a pattern
+    case "$suite" in $left_out) ;; *) targets+=(--test "$suite") ;; esac
   done
 fi
 

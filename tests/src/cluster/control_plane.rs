@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::block::Block;
 use super::process::Process;
 use super::programs::Programs;
 use super::{files, nodes, ports};
@@ -31,13 +32,15 @@ pub struct Options {
     /// Fake nodes, each with room for 1,000 pods. Zero leaves out scheduler, controllers and fake kubelets: a bare
     /// API server, in half the memory, where objects stay as they are written.
     pub nodes: u32,
+    /// Addresses of a real node that comes later ([`super::Node`]); there are no fake ones beside it.
+    pub(super) real: Option<Block>,
     /// More flags for the API server, for instance `--feature-gates`.
     pub api_server_flags: Vec<String>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name: "test".to_owned(), nodes: 1, api_server_flags: Vec::new() }
+        Self { name: "test".to_owned(), nodes: 1, real: None, api_server_flags: Vec::new() }
     }
 }
 
@@ -45,6 +48,10 @@ impl Options {
     /// An API server and nothing that acts on objects.
     pub fn bare() -> Self {
         Self { nodes: 0, ..Self::default() }
+    }
+
+    fn is_bare(&self) -> bool {
+        self.nodes == 0 && self.real.is_none()
     }
 }
 
@@ -95,6 +102,11 @@ impl Cluster {
     /// The name in the kubeconfig.
     pub fn name(&self) -> &str {
         &self.options.name
+    }
+
+    /// Where its API server listens, on this machine alone.
+    pub(super) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
     }
 
     /// A kubeconfig of an administrator, complete in itself.
@@ -149,13 +161,14 @@ impl Cluster {
         };
         cluster.start_api_server().await?;
         let client = cluster.client().await?;
-        if cluster.options.nodes == 0 {
+        if cluster.options.is_bare() {
             nodes::wait_for_default_namespace(&client, START_LIMIT).await?;
             return Ok(cluster);
         }
         cluster.start_others(&programs)?;
-        nodes::create(&client, cluster.options.nodes).await?;
-        let usable = nodes::wait_until_usable(&client, cluster.options.nodes, START_LIMIT).await;
+        let fakes = if cluster.options.real.is_some() { 0 } else { cluster.options.nodes };
+        nodes::create(&client, fakes).await?;
+        let usable = nodes::wait_until_usable(&client, fakes, START_LIMIT).await;
         for part in &mut cluster.others {
             part.check_running()?;
         }
@@ -174,14 +187,15 @@ impl Cluster {
             "--service-account-issuer=https://kubernetes.default.svc",
             "--service-account-key-file=accounts.pub",
             "--service-account-signing-key-file=accounts.key",
-            "--service-cluster-ip-range=10.0.0.0/24",
         ]
         .map(str::to_owned)
         .into();
+        let services = self.options.real.map_or_else(|| "10.0.0.0/24".to_owned(), Block::services);
+        arguments.push(format!("--service-cluster-ip-range={services}"));
         arguments.push(format!("--secure-port={}", self.port));
         arguments.push(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd.port));
         arguments.push(format!("--etcd-prefix=/{}", self.options.name));
-        if self.options.nodes == 0 {
+        if self.options.is_bare() {
             // Nobody makes service accounts here, and without one this plugin refuses every pod.
             arguments.push("--disable-admission-plugins=ServiceAccount".to_owned());
         }
@@ -201,6 +215,14 @@ impl Cluster {
         let accounts = ["--service-account-private-key-file=accounts.key", "--root-ca-file=ca.crt"];
         let manager = ["kube-controller-manager"].into_iter().chain(common).chain(accounts);
         let scheduler = ["kube-scheduler"].into_iter().chain(common);
+        let folder = self.folder();
+        self.others = vec![
+            Process::start(&self.program, folder, "kube-controller-manager", manager)?,
+            Process::start(&self.program, folder, "kube-scheduler", scheduler)?,
+        ];
+        if self.options.real.is_some() {
+            return Ok(());
+        }
         let kwok = programs.kwok()?;
         let kwok = kwok.to_str().context("the cache folder's name is not UTF-8")?;
         let kubelets = [
@@ -212,12 +234,8 @@ impl Cluster {
             "--cidr=10.128.0.0/14",
             "--node-lease-duration-seconds=40",
         ];
-        let folder = self.folder();
-        self.others = vec![
-            Process::start(&self.program, folder, "kube-controller-manager", manager)?,
-            Process::start(&self.program, folder, "kube-scheduler", scheduler)?,
-            Process::start(&self.program, folder, "kwok", kubelets)?,
-        ];
+        let kubelets = Process::start(&self.program, self.folder(), "kwok", kubelets)?;
+        self.others.push(kubelets);
         Ok(())
     }
 

@@ -66,7 +66,7 @@ pub(super) fn has_certificate(folder: &Path) -> bool {
     chain.is_ok_and(|chain| chain.trim_end().ends_with("-----END CERTIFICATE-----"))
 }
 
-/// Writes `kubeconfig`, complete in itself, and `ca.crt` once the API server has made its certificate.
+/// Writes `ca.crt` and `kubeconfig`, complete in itself, once the API server has made its certificate.
 pub(super) fn write_kubeconfig(folder: &Path, name: &str, port: u16, token: &str) -> Result<()> {
     let chain = fs::read_to_string(folder.join("certificates/apiserver.crt"))
         .context("read the API server's chain")?;

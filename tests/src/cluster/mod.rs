@@ -1,4 +1,5 @@
-//! Real Kubernetes control planes for tests, without containers: etcd, API server, controllers, scheduler, fake nodes.
+//! Real Kubernetes control planes for tests, without containers: etcd, API server, controllers, scheduler, fake nodes;
+//! and, as root, a real node with containers beside one.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -12,14 +13,20 @@
 //!
 //! A cluster lives in a temporary folder and in process groups of its own. All of it ends when the value is dropped,
 //! when the test panics, and when the test process is killed: each part holds the end of a pipe from that process.
-//! What the fake kubelets do with a pod is told in `tests/clusters/stages.yaml`: the image name decides.
+//! What the fake kubelets do with a pod is told in `tests/clusters/stages.yaml`: the image name decides. On a [`Node`] the
+//! unchanged kubelet and containerd decide.
 
+mod block;
 mod control_plane;
 mod files;
+mod image;
+mod node;
 mod nodes;
 pub(crate) mod ports;
 mod process;
 mod programs;
 
 pub use control_plane::{Cluster, Options};
+pub use image::Image;
+pub use node::Node;
 pub use programs::Programs;

@@ -6,12 +6,16 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 /// Lines of the log that an error shows; the cause of a failed start stands at the end.
 const LOG_TAIL: usize = 15;
+/// Between two looks at a process that ends.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A running part. Dropping it kills its whole group and waits for it.
 #[derive(Debug)]
@@ -80,6 +84,15 @@ impl Process {
         if let Some(group) = group {
             // A group that is gone already is what we want.
             let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+
+    /// Lets it end by itself: its input ends, and it has time until `limit`. Whatever then still runs is killed.
+    pub(super) fn end(mut self, limit: Duration) {
+        drop(self.child.stdin.take());
+        let deadline = Instant::now() + limit;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            sleep(PAUSE);
         }
     }
 

@@ -26,6 +26,25 @@ impl Programs {
         self.get("control-plane")
     }
 
+    /// The real kubelet, and the namespaces that a node lives in.
+    pub fn kubelet(&self) -> Result<PathBuf> {
+        self.get("kubelet")
+    }
+
+    /// The root below which containerd, runc and the CNI plugins were unpacked.
+    pub fn node_system(&self) -> Result<PathBuf> {
+        let system = self.folder.with_file_name("node");
+        if !system.join("usr/bin/containerd").is_file() {
+            bail!("containerd is not in {}: run `make setup` as root, with apt", system.display());
+        }
+        Ok(system)
+    }
+
+    /// The cache folder itself.
+    pub(super) fn cache(&self) -> PathBuf {
+        self.folder.parent().map(PathBuf::from).unwrap_or_default()
+    }
+
     /// The fake kubelets.
     pub fn kwok(&self) -> Result<PathBuf> {
         self.get("kwok")
