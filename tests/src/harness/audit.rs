@@ -1,6 +1,5 @@
 //! What must hold at the end of every story, whatever happened in it.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -8,10 +7,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use super::fleet::{BOUND, Fleet, Member};
-use super::wait_for;
-
-/// Where the events of one journal stand in the log: highest number by cluster and incarnation.
-type Chains = BTreeMap<(String, u64), u64>;
+use super::{Chains, each_once, in_order, wait_for};
 
 /// The one error that a story may cause on purpose.
 const MEANT: &str = "nats-server ended, will be started again";
@@ -28,10 +24,7 @@ pub async fn audit(fleet: &Fleet) -> Result<()> {
         each_is_logged(fleet, member).await?;
     }
     let events = fleet.hub.events(&[]).await?;
-    for (position, event) in events.iter().enumerate() {
-        ensure!(event["index"] == position + 1, "the log has no event {}", position + 1);
-    }
-    let chains = each_once(&events)?;
+    let chains = in_order(&events)?;
     for member in &gone {
         // One that was emptied first is let go after its last word. To one that was cut off a receipt is a promise, too.
         let of = |event: &&Value| event["kind"] == "ClusterLeaving" && event["cluster"] == member.name;
@@ -40,7 +33,6 @@ pub async fn audit(fleet: &Fleet) -> Result<()> {
         let logged = newest(&chains, member.name)?;
         ensure!(stated <= logged, "{} counts {stated} events, the log has {logged}", member.name);
     }
-    marks_rise(&events)?;
     let check = fleet.hub.cli(&["check", "-o", "json"]).await?;
     ensure!(check.code == 0, "taffrail check: {}{}", check.stdout, check.stderr);
     // A cluster that was removed is shut out, and its agent may say so.
@@ -87,48 +79,4 @@ pub async fn nobody_is_left(folder: &Path) -> Result<()> {
         Ok(Some(()))
     })
     .await
-}
-
-/// Numbers count from 1 without gap and double, for each cluster and incarnation, in the order of the log.
-fn each_once(events: &[Value]) -> Result<Chains> {
-    let mut chains = Chains::new();
-    for event in events.iter().filter(|event| event["seq"] != 0) {
-        let (Some(cluster), Some(incarnation), Some(seq)) =
-            (event["cluster"].as_str(), event["incarnation"].as_u64(), event["seq"].as_u64())
-        else {
-            anyhow::bail!("an agent's event without cluster, incarnation or number: {event}")
-        };
-        let last = chains.entry((cluster.to_owned(), incarnation)).or_default();
-        ensure!(seq == *last + 1, "{cluster} (incarnation {incarnation}): {seq} follows {last} in the log");
-        *last = seq;
-    }
-    Ok(chains)
-}
-
-/// Each index of a cluster is newer than the one before.
-fn marks_rise(events: &[Value]) -> Result<()> {
-    let mut last: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
-    for event in events.iter().filter(|event| event["kind"] == "IndexRaised") {
-        let cluster = event["cluster"].as_str().context("an index is of a cluster")?;
-        let text = event["detail"]["mark"].as_str().unwrap_or_default();
-        let numbers: Vec<u64> = text
-            .split(|letter: char| !letter.is_ascii_digit())
-            .filter_map(|part| part.parse().ok())
-            .collect();
-        let [epoch, generation] = numbers[..] else { anyhow::bail!("{text} is no mark") };
-        let before = last.insert(cluster, (epoch, generation)).unwrap_or_default();
-        ensure!(before < (epoch, generation), "{cluster}: index {text} follows {before:?}");
-    }
-    Ok(())
-}
-
-#[test]
-fn a_number_that_is_missing_or_there_twice_is_found() {
-    let event = |seq: u64| serde_json::json!({"cluster": "lab", "incarnation": 1, "seq": seq});
-    let cases: [(&[u64], bool); 4] =
-        [(&[1, 0, 2, 3], true), (&[1, 3], false), (&[1, 2, 2], false), (&[2], false)];
-    for (numbers, fine) in cases {
-        let events: Vec<Value> = numbers.iter().map(|seq| event(*seq)).collect();
-        assert_eq!(each_once(&events).is_ok(), fine, "{numbers:?}");
-    }
 }

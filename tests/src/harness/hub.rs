@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -33,6 +33,8 @@ const WEBHOOK_SECRET: &str = "a secret of the tests";
 pub struct HubOptions {
     /// Pause between looks at Git, at least 5 s. Tests announce their pushes and do not wait for it.
     pub poll: Duration,
+    /// An address of this machine under which agents reach it that are not on this machine, such as pods.
+    pub reach: Option<Ipv4Addr>,
     /// More settings by key; they win.
     pub set: Vec<(String, String)>,
     /// The clock that it goes by, if not by the right one.
@@ -41,7 +43,7 @@ pub struct HubOptions {
 
 impl Default for HubOptions {
     fn default() -> HubOptions {
-        HubOptions { poll: Duration::from_secs(5), set: Vec::new(), clock: None }
+        HubOptions { poll: Duration::from_secs(5), reach: None, set: Vec::new(), clock: None }
     }
 }
 
@@ -76,11 +78,16 @@ impl Hub {
         fs::set_permissions(&secrets, fs::Permissions::from_mode(0o600))
             .context("protect the webhook secret")?;
         let context = folder.join("context.yaml");
+        // The first name goes into join manifests, and all go into the certificate.
+        let (listen, names) = match options.reach {
+            Some(address) => ("0.0.0.0", format!("{address},localhost,127.0.0.1")),
+            None => ("127.0.0.1", "localhost,127.0.0.1".to_owned()),
+        };
         let mut settings = vec![
             ("data.dir".to_owned(), folder.join("data").into_os_string()),
-            ("listen.https".to_owned(), format!("127.0.0.1:{port}").into()),
-            ("advertise.https".to_owned(), "localhost,127.0.0.1".into()),
-            ("nats.listen".to_owned(), format!("127.0.0.1:{}", ports::free()?).into()),
+            ("listen.https".to_owned(), format!("{listen}:{port}").into()),
+            ("advertise.https".to_owned(), names.into()),
+            ("nats.listen".to_owned(), format!("{listen}:{}", ports::free()?).into()),
             ("nats.program".to_owned(), programs.nats_server()?.into_os_string()),
             ("render.kustomize".to_owned(), programs.kustomize()?.into_os_string()),
             ("git.poll".to_owned(), format!("{}s", options.poll.as_secs()).into()),

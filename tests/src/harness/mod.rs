@@ -37,6 +37,7 @@ pub mod load;
 pub mod observer;
 
 mod agent;
+mod chains;
 mod cli;
 mod clock;
 mod folder;
@@ -49,6 +50,7 @@ mod random;
 mod wait;
 
 pub use agent::{Agent, AgentOptions, JoinToken, join};
+pub use chains::{Chains, each_once, in_order};
 pub use cli::{Cli, Feed, Output};
 pub use clock::ShiftedClock;
 pub use folder::Folder;
