@@ -7,6 +7,8 @@ why_no_node() {
     echo "root"
   elif ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
     echo "containerd, runc and the CNI plugins of Debian, by apt-get"
+  elif ! command -v kubectl >/dev/null; then
+    echo "kubectl, which comes with npm and Python 3"
   elif ! grep -qw overlay /proc/filesystems && ! modprobe overlay 2>/dev/null; then
     echo "overlayfs in the kernel"
   elif ! unshare --mount --pid --net --ipc --fork true 2>/dev/null; then

@@ -140,9 +140,15 @@ fn existing(path: PathBuf, how: &str) -> Result<PathBuf> {
 /// A program without what only a debugger reads, which is four fifths of it; names for backtraces stay.
 fn without_debug(program: &Path) -> Result<Vec<u8>> {
     let stripped = tempfile::NamedTempFile::new().context("make a temporary file")?;
-    let output = Command::new("strip").arg("--strip-debug").arg("-o").arg(stripped.path()).arg(program).output();
+    let output =
+        Command::new("strip").arg("--strip-debug").arg("-o").arg(stripped.path()).arg(program).output();
     let output = output.context("start strip")?;
-    ensure!(output.status.success(), "strip {}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+    ensure!(
+        output.status.success(),
+        "strip {}: {}",
+        program.display(),
+        String::from_utf8_lossy(&output.stderr)
+    );
     fs::read(stripped.path()).context("read what strip left")
 }
 
