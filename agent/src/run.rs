@@ -81,12 +81,16 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     })?;
     let stop = CancellationToken::new();
     shutdown::listen(stop.clone(), config.grace).context("listen for signals")?;
-    let outcome = act(&config, stop).await;
+    let outcome = until(&config, stop).await;
     telemetry.flush().await;
     outcome
 }
 
-async fn act(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
+/// Acts until `stop`, or until a task ends early. Crypto provider and telemetry are the caller's.
+///
+/// # Errors
+/// As [`run`].
+pub async fn until(config: &Config, stop: CancellationToken) -> anyhow::Result<()> {
     secret::make_folder(&config.state_dir)?;
     let access = Access {
         kubeconfig: config.kube.config_file.clone(),

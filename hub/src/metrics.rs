@@ -1,13 +1,16 @@
 //! Every metric of the hub: name, help, unit, labels.
 
 use crate::driver::Handle;
+use crate::log::Room;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use taffrail_core::node::hub::Hub;
 use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
@@ -35,6 +38,8 @@ pub struct Metrics {
     instances: Family<State, Gauge>,
     parked: Gauge,
     render_failures: Gauge,
+    log_short: Gauge,
+    log_syncs: Counter,
 }
 
 impl Default for Metrics {
@@ -54,7 +59,17 @@ impl Metrics {
         registry.register("instances", "Instances by sync and health status", instances.clone());
         registry.register("sources_parked", "Revisions parked because history was rewritten", parked.clone());
         registry.register("render_failures", "Variants that cannot be rendered now", render_failures.clone());
-        Metrics { registry, log_index, clusters, instances, parked, render_failures }
+        let log_short = Gauge::default();
+        let help = "Whether nothing is recorded because the disk is nearly full: 1 or 0";
+        registry.register("log_short_of_room", help, log_short.clone());
+        let log_syncs = Counter::default();
+        registry.register("log_syncs", "Fsyncs of the log since the start", log_syncs.clone());
+        Metrics { registry, log_index, clusters, instances, parked, render_failures, log_short, log_syncs }
+    }
+
+    /// Notes how often the log was synced since the start.
+    pub fn synced(&self, syncs: u64) {
+        self.log_syncs.inner().store(syncs, Ordering::Relaxed);
     }
 
     /// All metrics in the text format of Prometheus.
@@ -68,10 +83,17 @@ impl Metrics {
     }
 
     /// Keeps the metrics up to date.
-    pub fn spawn(self: Arc<Self>, supervisor: &mut Supervisor, handle: Handle, shown: watch::Receiver<u64>) {
+    pub fn spawn(
+        self: Arc<Self>,
+        supervisor: &mut Supervisor,
+        handle: Handle,
+        shown: watch::Receiver<u64>,
+        room: watch::Receiver<Room>,
+    ) {
         supervisor.spawn("metrics", Kind::Service, Stage::Work, move |stop| async move {
             loop {
                 self.log_index.set(i64::try_from(*shown.borrow()).unwrap_or(i64::MAX));
+                self.log_short.set(i64::from(*room.borrow() != Room::Enough));
                 let metrics = self.clone();
                 handle.look(move |hub, _| metrics.count(hub)).await?;
                 tokio::select! {

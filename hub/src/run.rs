@@ -132,6 +132,7 @@ async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Opene
     let fatal = stop.clone();
     let log = Rocks::open(
         &folder,
+        config.reserve_bytes,
         Box::new(move |error| {
             tracing::error!(error = telemetry::chain(error), "log failed, stopping");
             fatal.cancel();
@@ -227,7 +228,7 @@ fn served(config: &Config, parts: &Parts, supervisor: &mut Supervisor) -> anyhow
         credential_ttl: span(config.credential_ttl),
     };
     let metrics = Arc::new(Metrics::new());
-    metrics.clone().spawn(supervisor, handle.clone(), shown.clone());
+    metrics.clone().spawn(supervisor, handle.clone(), shown.clone(), tools.log.room());
     let service = FleetService {
         handle: handle.clone(),
         log: tools.log.clone(),
@@ -244,11 +245,14 @@ fn served(config: &Config, parts: &Parts, supervisor: &mut Supervisor) -> anyhow
             data_dir: config.data_dir.clone(),
         },
     };
-    let hook = Notices::new(webhook_secrets(config)?, looks.clone());
+    let (hook, log) = (Notices::new(webhook_secrets(config)?, looks.clone()), tools.log.clone());
     Ok(Served {
         fleet: Arc::new(service),
         keyring: administrators(config, &material.ca_pem)?,
-        metrics: Arc::new(move || metrics.text()),
+        metrics: Arc::new(move || {
+            metrics.synced(log.syncs());
+            metrics.text()
+        }),
         hook: Arc::new(hook),
         join: crate::join::router(Arc::new(admit), Arc::new(wall)),
     })

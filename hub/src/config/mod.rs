@@ -59,6 +59,8 @@ impl Flags {
 pub struct Config {
     /// Where the hub keeps its log, keys and mirrors.
     pub data_dir: PathBuf,
+    /// Disk space in bytes below which nothing is recorded.
+    pub reserve_bytes: u64,
     /// Address for everything over HTTPS.
     pub listen: SocketAddr,
     /// Host names or addresses of the hub, without scheme and port; never empty.
@@ -186,6 +188,7 @@ impl Config {
         }
         Ok(Config {
             data_dir: values.given("data.dir").into(),
+            reserve_bytes: values.bytes("log.reserve"),
             listen,
             names,
             url,

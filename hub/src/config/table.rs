@@ -30,6 +30,12 @@ pub const TABLE: Table = Table {
             "Where the hub keeps its log, keys and mirrors; made with mode 0700 if it is missing.",
         ),
         setting(
+            "log.reserve",
+            Kind::Bytes { min: crate::log::RESERVE_MIN, max: 1 << 40 },
+            "1GiB",
+            "Disk space below which the hub records nothing: it gives no receipts and takes no orders, but answers questions, and goes on by itself when there is an eighth more. At least 256MiB, what may be on its way to the disk then.",
+        ),
+        setting(
             "listen.https",
             Kind::Address,
             "0.0.0.0:8443",

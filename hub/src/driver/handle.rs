@@ -8,7 +8,7 @@ use taffrail_core::time::At;
 use taffrail_proto::report::Incoming;
 use tokio::sync::{mpsc, oneshot};
 
-/// Inputs that wait for the driver; whoever posts more waits.
+/// Inputs, and questions beside them, that wait for the driver; whoever posts more waits.
 const QUEUE: usize = 4_096;
 
 /// A reply that is durable, and the log index of the state that gave it.
@@ -18,6 +18,8 @@ pub struct Answered {
     pub reply: Reply,
     /// Log index of the state that said it.
     pub index: u64,
+    /// Hub epoch of that state.
+    pub epoch: u64,
 }
 
 /// The driver has ended; so does the process.
@@ -30,10 +32,8 @@ pub(super) type Question = Box<dyn FnOnce(&Hub, At) -> Release + Send>;
 /// Sends what a question found once that is durable.
 pub(super) type Release = Box<dyn FnOnce() + Send>;
 
-/// What is posted to the driver.
+/// What is asked of the driver.
 pub(super) enum Message {
-    /// An input nobody waits for.
-    Input(Input),
     /// An input with a reply.
     Ask {
         /// Makes the input for its token.
@@ -49,9 +49,9 @@ pub(super) enum Message {
     Look(Question),
 }
 
-/// Posts inputs without waiting for replies.
+/// Posts inputs without waiting for replies. They wait while the log takes nothing.
 #[derive(Clone, Debug)]
-pub struct Post(mpsc::Sender<Message>);
+pub struct Post(mpsc::Sender<Input>);
 
 impl Post {
     /// Posts an input.
@@ -59,7 +59,7 @@ impl Post {
     /// # Errors
     /// [`Gone`] if the driver has ended.
     pub async fn input(&self, input: Input) -> Result<(), Gone> {
-        self.0.send(Message::Input(input)).await.map_err(|_| Gone)
+        self.0.send(input).await.map_err(|_| Gone)
     }
 }
 
@@ -67,21 +67,28 @@ impl Post {
 #[derive(Clone, Debug)]
 pub struct Handle {
     post: Post,
+    questions: mpsc::Sender<Message>,
+}
+
+/// The driver's ends.
+pub(super) struct Inbox {
+    pub(super) inputs: mpsc::Receiver<Input>,
+    pub(super) questions: mpsc::Receiver<Message>,
 }
 
 impl std::fmt::Debug for Message {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(match self {
-            Message::Input(_) => "Input",
             Message::Ask { .. } => "Ask",
             Message::Look(_) => "Look",
         })
     }
 }
 
-pub(super) fn channel() -> (Handle, mpsc::Receiver<Message>) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Handle { post: Post(sender) }, receiver)
+pub(super) fn channel() -> (Handle, Inbox) {
+    let (post, inputs) = mpsc::channel(QUEUE);
+    let (asking, questions) = mpsc::channel(QUEUE);
+    (Handle { post: Post(post), questions: asking }, Inbox { inputs, questions })
 }
 
 impl Handle {
@@ -145,7 +152,7 @@ impl Handle {
             let found = question(hub, at);
             Box::new(move || drop(answer.send(found)))
         });
-        self.post.0.send(Message::Look(question)).await.map_err(|_| Gone)?;
+        self.questions.send(Message::Look(question)).await.map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
     }
 
@@ -156,7 +163,7 @@ impl Handle {
         bytes: usize,
     ) -> Result<Answered, Gone> {
         let (answer, wait) = oneshot::channel();
-        self.post.0.send(Message::Ask { make, signature, bytes, answer }).await.map_err(|_| Gone)?;
+        self.questions.send(Message::Ask { make, signature, bytes, answer }).await.map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
     }
 }

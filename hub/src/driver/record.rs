@@ -17,11 +17,14 @@ pub(super) fn record(append: &Append, at: At, signature: &[u8]) -> Record {
     Record { appended_at: at, header, payload, keys }
 }
 
-/// An agent's event is found under the name that its cluster has now.
+/// An agent's event is found under the name that its cluster has now. What was read at the edge is not read again.
 fn foreign_keys(foreign: &Foreign) -> Keys {
-    let header = decode_header(&foreign.link.header).ok();
-    let kind = header.as_ref().map(|header| header.kind.clone()).unwrap_or_default();
-    let mut found = header.map(|header| keys(&header.context, &kind)).unwrap_or_default();
+    let mut found = match &foreign.event {
+        Some(event) => keys(&event.context, event.fact.kind()),
+        None => decode_header(&foreign.link.header)
+            .map(|header| keys(&header.context, &header.kind))
+            .unwrap_or_default(),
+    };
     found.cluster = Some(foreign.cluster.to_string());
     found
 }

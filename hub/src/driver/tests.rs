@@ -2,8 +2,8 @@
 //!
 //! One thread runs everything: after a few yields nothing can move any more unless the test moves it.
 
-use super::{Driver, Gone, Handle, Performer, ReplayError, replay};
-use crate::log::{self, Keys, Log as _, Memory, Record};
+use super::{Driver, Gone, Handle, Performer, ReplayError, SHORT, replay};
+use crate::log::{self, Keys, Log as _, Memory, Record, Room};
 use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -347,4 +347,20 @@ fn a_kind_that_is_not_known_is_skipped_unless_it_must_be_understood() {
             (found, refused) => panic!("{found:?} where {refused:?} is due"),
         }
     }
+}
+
+#[tokio::test]
+async fn while_the_disk_is_nearly_full_questions_are_answered_and_nothing_is_decided() {
+    let running = run(Arc::default());
+    running.order(add("one")).await;
+    running.log.set_room(Room::Short { free: 1, reserve: 2 });
+    let before = running.log.next_index();
+    running.input(Input::Started { version: "1.0.0".into(), epoch: 7 }).await;
+    assert_eq!(running.order(add("two")).await, Reply::Refused { reason: SHORT.into() });
+    let state = running.state().await;
+    assert_eq!((state.planner.epoch, state.sources.sources.len()), (0, 1));
+    assert_eq!(running.log.next_index(), before);
+    running.log.set_room(Room::Enough);
+    assert_eq!(running.state().await.planner.epoch, 7, "what waited is taken before a question");
+    assert!(matches!(running.order(add("two")).await, Reply::Done { changed: true, .. }));
 }

@@ -128,6 +128,10 @@ impl Admission for Admit {
                 self.discard(made).await;
                 Err(join::refused(reason))
             }
+            Reply::Refused { reason } => {
+                self.discard(made).await;
+                Err(Refused::new(Code::Unavailable, reason))
+            }
             other => {
                 tracing::error!(reply = ?other, "a join was answered with another reply");
                 Err(Refused::new(Code::Unavailable, "The hub gave itself a wrong answer."))

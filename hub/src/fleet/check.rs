@@ -3,6 +3,7 @@
 use super::sight::Sight;
 use super::{FleetService, view};
 use crate::api::service::Answer;
+use crate::log::Room;
 use crate::perform::GitStatus;
 use std::path::Path;
 use taffrail_core::time::At;
@@ -10,9 +11,6 @@ use taffrail_proto::v1::{ConnectionStatus, Part, PartStatus, View};
 
 /// Below this share of free disk, in per cent, it is worth a warning.
 const DISK_FREE_LOW: u64 = 10;
-
-/// Below this share of free disk, in per cent, the log may soon not be written.
-const DISK_FREE_NONE: u64 = 2;
 
 /// Most clusters or apps that one sentence names.
 const NAMED_MAX: usize = 5;
@@ -60,7 +58,15 @@ impl FleetService {
             0 => format!("{durable} events, all on the disk."),
             waiting => format!("{durable} events on the disk, {waiting} being written."),
         };
-        Row::new("log", PartStatus::Ok, message)
+        match *self.log.room().borrow() {
+            Room::Enough => Row::new("log", PartStatus::Ok, message),
+            Room::Short { free, reserve } => {
+                let (free, reserve) = (free >> 20, reserve >> 20);
+                Row::new("log", PartStatus::Warning, format!("{message} Nothing more is recorded."))
+                    .because(format!("{free} MiB of the disk are free and {reserve} MiB are kept in reserve"))
+                    .then(format!("make room below {}", self.settings.data_dir.display()))
+            }
+        }
     }
 
     fn nats_part(&self) -> Row {
@@ -192,8 +198,7 @@ fn disk(folder: &Path) -> Row {
     if free >= DISK_FREE_LOW {
         return Row::new("disk", PartStatus::Ok, message);
     }
-    let status = if free < DISK_FREE_NONE { PartStatus::Failed } else { PartStatus::Warning };
-    Row::new("disk", status, message)
-        .because("the hub ends when its log cannot be written")
+    Row::new("disk", PartStatus::Warning, message)
+        .because("below log.reserve nothing is recorded until there is room again")
         .then(format!("make room below {}", folder.display()))
 }

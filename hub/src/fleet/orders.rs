@@ -75,6 +75,7 @@ impl FleetService {
                 Ok(Ok(Done { event_index: index, did, changed, warnings: Vec::new() }))
             }
             Reply::Rejected(reason) => Ok(Err(reason)),
+            Reply::Refused { reason } => Err(Error::Unavailable { cause: reason }),
             other => {
                 tracing::error!(reply = ?other, "an order was answered with another reply");
                 let cause = String::from("the answer was one to another question");

@@ -38,7 +38,7 @@ pub fn write_epoch(path: &Path, epoch: u64) -> Result<(), Error> {
 }
 
 /// Puts a file in place of another, whole or not at all: written beside, synced, renamed, folder synced.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let beside = path.with_extension("new");
     let mut file = File::create(&beside)?;

@@ -23,9 +23,48 @@ pub enum Error {
         path: PathBuf,
         /// Who has it, as far as known.
         holder: String,
-        /// What `RocksDB` says.
-        #[source]
-        source: rocksdb::Error,
+    },
+    /// Events that were durable are not there.
+    #[error(
+        "the log in {} ends at event {last}, but event {witnessed} was durable, as {} says: events {} to {witnessed} are lost. Nothing was changed. Put the missing or damaged files back, or restore a backup (docs/FAULTS.md)",
+        path.display(), witness.display(), last + 1
+    )]
+    Lost {
+        /// Folder of the log.
+        path: PathBuf,
+        /// The file that says so.
+        witness: PathBuf,
+        /// Last event that is there.
+        last: u64,
+        /// Last event that is known to have been durable.
+        witnessed: u64,
+    },
+    /// Another history than the one that was witnessed.
+    #[error(
+        "event {index} of the log in {} is not the one that {} saw: this is another log. Put the right one back (docs/FAULTS.md)",
+        path.display(), witness.display()
+    )]
+    OtherHistory {
+        /// Folder of the log.
+        path: PathBuf,
+        /// The file that says so.
+        witness: PathBuf,
+        /// Log index of the witnessed event.
+        index: u64,
+    },
+    /// The witness holds something else than it should.
+    #[error("the log's witness in {} cannot be read: put it back, or remove it if the log is known to be whole (docs/FAULTS.md)", path.display())]
+    BadWitness {
+        /// The witness file.
+        path: PathBuf,
+    },
+    /// The disk is nearly full.
+    #[error("{} MiB are free on the disk and {} MiB are kept in reserve: the log takes nothing until there is more", free >> 20, reserve >> 20)]
+    Full {
+        /// Free bytes.
+        free: u64,
+        /// Bytes kept in reserve.
+        reserve: u64,
     },
     /// The `RocksDB` library is not the one this program was built for.
     #[error(

@@ -4,8 +4,8 @@ use super::queue::{End, check_blob};
 use super::scan::Page;
 use super::ticket::Promise;
 use super::{
-    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Keys, Log, PREFIX_MATCHES_MAX, Record, Stored,
-    Ticket,
+    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Keys, Log, PREFIX_MATCHES_MAX, Record, Room,
+    Stored, Ticket,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use tokio::sync::watch;
 pub struct Memory {
     state: Mutex<State>,
     durable: watch::Sender<u64>,
+    room: watch::Sender<Room>,
 }
 
 #[derive(Debug)]
@@ -53,7 +54,11 @@ impl Default for Memory {
             disk: Disk::Runs,
             waiting: Vec::new(),
         };
-        Memory { state: Mutex::new(state), durable: watch::Sender::new(0) }
+        Memory {
+            state: Mutex::new(state),
+            durable: watch::Sender::new(0),
+            room: watch::Sender::new(Room::Enough),
+        }
     }
 }
 
@@ -75,6 +80,11 @@ impl Memory {
         let mut state = self.lock();
         state.disk = Disk::Broken;
         state.waiting.clear();
+    }
+
+    /// From now on the disk has so much room.
+    pub fn set_room(&self, room: Room) {
+        self.room.send_replace(room);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -165,6 +175,14 @@ impl Log for Memory {
 
     fn durable(&self) -> watch::Receiver<u64> {
         self.durable.subscribe()
+    }
+
+    fn syncs(&self) -> u64 {
+        0
+    }
+
+    fn room(&self) -> watch::Receiver<Room> {
+        self.room.subscribe()
     }
 
     fn read(&self, from: u64, limit: u32) -> Result<Vec<Stored>, Error> {

@@ -17,19 +17,24 @@
 //! 8. `query` gives exactly the events that match every given part of the filter, in log order or its reverse.
 //! 9. A failed write ends the log: every later ticket fails, nothing is tried again. The process must end.
 //! 10. A blob whose ticket resolved is durable; blobs put before an append are durable when the append is.
-//! 11. "Could not read" is an error, never an empty answer.
+//! 11. `room` says that the disk is nearly full before it is. An append is not refused for that: whoever decides looks before.
+//! 12. "Could not read" is an error, never an empty answer.
 
 #[cfg(test)]
 mod conformance;
 mod epoch;
 mod error;
+pub(crate) mod failpoint;
+mod holder;
 mod keys;
 mod memory;
 mod queue;
 mod rocks;
+mod room;
 mod scan;
 mod settings;
 mod ticket;
+mod witness;
 mod writer;
 
 use bytes::Bytes;
@@ -41,6 +46,7 @@ pub use epoch::{read_epoch, write_epoch};
 pub use error::Error;
 pub use memory::Memory;
 pub use rocks::{OnFatal, Rocks};
+pub use room::{RESERVE_MIN, Room};
 pub use ticket::{AppendTicket, BlobTicket, Ticket};
 
 /// Most events that one `read` or `query` returns: a page that a person or a client still handles, 4 MB of typical events.
@@ -152,6 +158,13 @@ pub trait Log: Send + Sync {
 
     /// The last durable index, and every change of it; zero in an empty log.
     fn durable(&self) -> watch::Receiver<u64>;
+
+    /// Fsyncs since the start: one for each group of batches.
+    fn syncs(&self) -> u64;
+
+    /// Whether there is room for more, and every change of it. While it is short no blob is taken, and nothing new is to be decided:
+    /// what is appended all the same uses up the reserve.
+    fn room(&self) -> watch::Receiver<Room>;
 
     /// Events from index `from` in order, at most `limit` and [`EVENTS_MAX`] of them, fewer if they exceed [`PAGE_BYTES_MAX`].
     /// An empty answer means that there are none; a short one does not.

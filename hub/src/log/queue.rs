@@ -5,6 +5,7 @@ use super::{BLOB_BYTES_MAX, EVENT_BYTES_MAX, Error, Record};
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::At;
 
@@ -23,6 +24,17 @@ pub(super) enum Job {
     Append { first: u64, records: Vec<Record>, promise: Promise<u64> },
     PutBlob { digest: Digest, bytes: Bytes, promise: Promise<()> },
     RemoveBlob { digest: Digest, promise: Promise<()> },
+}
+
+/// What there is to do.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// A group to write; never empty.
+    Group(Vec<Job>),
+    /// Nothing yet.
+    None,
+    /// Nothing any more: the queue is closed and empty, or stopped.
+    Closed,
 }
 
 /// The end of a log as the next batch must continue it.
@@ -134,14 +146,15 @@ impl Queue {
         self.lock().end
     }
 
-    /// Waits for work and takes a group of it; `None` when the queue is closed and empty, or stopped.
-    pub(super) fn take(&self) -> Option<Vec<Job>> {
+    /// Waits for work, at most so long, and takes a group of it.
+    pub(super) fn take(&self, patience: Duration) -> Work {
         let mut state = self.lock();
-        while state.jobs.is_empty() {
-            if state.phase != Phase::Open {
-                return None;
-            }
-            state = self.filled.wait(state).unwrap_or_else(PoisonError::into_inner);
+        if state.jobs.is_empty() && state.phase == Phase::Open {
+            let waited = self.filled.wait_timeout(state, patience);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        if state.jobs.is_empty() {
+            return if state.phase == Phase::Open { Work::None } else { Work::Closed };
         }
         let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some((job, size)) = state.jobs.pop_front() {
@@ -153,7 +166,7 @@ impl Queue {
             group.push(job);
         }
         state.bytes -= bytes;
-        Some(group)
+        Work::Group(group)
     }
 
     /// Takes nothing more; what is queued is still written.
@@ -208,6 +221,15 @@ mod tests {
         Record { appended_at: At(0), header: Bytes::new(), payload, keys: Keys::default() }
     }
 
+    /// How many jobs there are to write; `None` if never any again.
+    fn taken(queue: &Queue) -> Option<usize> {
+        match queue.take(Duration::ZERO) {
+            Work::Group(jobs) => Some(jobs.len()),
+            Work::None => Some(0),
+            Work::Closed => None,
+        }
+    }
+
     #[test]
     fn a_full_queue_refuses_and_goes_on_when_it_was_emptied() {
         let queue = Queue::new(End { next: 1, last_at: At(0) });
@@ -224,7 +246,7 @@ mod tests {
         let refused = append(vec![record(EVENT_BYTES_MAX)]).wait();
         assert!(matches!(refused, Err(Error::QueueFull { .. })), "{refused:?}");
         assert_eq!(queue.end().next, next, "a refused batch takes no index");
-        assert_eq!(queue.take().unwrap().len(), 1, "8 MiB hold one event of 4 MiB and its overhead");
+        assert_eq!(taken(&queue), Some(1), "8 MiB hold one event of 4 MiB and its overhead");
         tickets.push(append(vec![record(EVENT_BYTES_MAX)]));
         assert_eq!(queue.end().next, next + 1);
     }
@@ -243,8 +265,8 @@ mod tests {
             let (late, refused) = Ticket::new();
             queue.append(2, vec![record(1)], late);
             assert!(matches!(refused.wait(), Err(Error::Stopped)));
-            assert_eq!(queue.take().map(|group| group.len()), jobs);
-            assert!(queue.take().is_none());
+            assert_eq!(taken(&queue), jobs);
+            assert_eq!(taken(&queue), None);
             assert!(matches!(ticket.wait(), Err(Error::Stopped)), "nobody wrote it");
         }
     }

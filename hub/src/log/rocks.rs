@@ -1,8 +1,11 @@
 //! The log in `RocksDB`: opened with safe settings that are read back, written by one thread, read by anyone.
 
 use super::epoch::file_error;
+use super::holder::Holder;
 use super::queue::{End, Queue};
+use super::room::{Disk, Room};
 use super::scan::{self, Way};
+use super::witness::{self, Keeper, Witness};
 use super::writer::Writer;
 use super::{
     AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Ticket, keys, settings,
@@ -13,6 +16,7 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::At;
@@ -21,15 +25,18 @@ use tokio::sync::watch;
 /// Called once, on the writer's thread, when the log has ended by a failure: the process must end.
 pub type OnFatal = Box<dyn Fn(&Error) + Send + Sync>;
 
-/// File in the log's folder that says which process has it open; read only to explain a lock that is held.
-const HOLDER: &str = "HOLDER";
+/// `RocksDB`'s file without which there is no database.
+const CURRENT: &str = "CURRENT";
 
 /// The log of record on disk.
 pub struct Rocks {
     db: Arc<DB>,
     queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
+    room: watch::Receiver<Room>,
+    syncs: Arc<AtomicU64>,
     writer: Option<JoinHandle<()>>,
+    _holder: Holder,
 }
 
 /// Handles of the column families.
@@ -53,37 +60,53 @@ impl Tables<'_> {
 }
 
 impl Rocks {
-    /// Opens the log in a folder of its own, makes it if there is none, and starts the writer.
+    /// Opens the log in a folder of its own, makes it if there is none, and starts the writer. `reserve` bytes of the disk are left
+    /// free.
     ///
     /// What the last process wrote with a resolved ticket is there; batches that were under way are there whole or not at all.
     ///
     /// # Errors
     /// [`Error::InUse`] if a process has it open, [`Error::OtherLibrary`] and [`Error::Unsafe`] if it would not be safe to write,
-    /// [`Error::OtherLayout`] if a newer program wrote it, else [`Error::Open`], [`Error::File`], [`Error::Read`].
-    pub fn open(folder: &Path, on_fatal: OnFatal) -> Result<Rocks, Error> {
-        Rocks::open_with(folder, &settings::database(), on_fatal)
+    /// [`Error::OtherLayout`] if a newer program wrote it, [`Error::Lost`] and [`Error::OtherHistory`] if it is not what was durable
+    /// before, else [`Error::Open`], [`Error::File`], [`Error::BadWitness`], [`Error::Read`].
+    pub fn open(folder: &Path, reserve: u64, on_fatal: OnFatal) -> Result<Rocks, Error> {
+        Rocks::open_with(folder, &settings::database(), reserve, on_fatal)
     }
 
-    fn open_with(folder: &Path, options: &Options, on_fatal: OnFatal) -> Result<Rocks, Error> {
+    fn open_with(folder: &Path, options: &Options, reserve: u64, on_fatal: OnFatal) -> Result<Rocks, Error> {
         fs::create_dir_all(folder)
             .map_err(|source| file_error("create the folder of the log", folder, source))?;
+        let holder = Holder::take(folder)?;
+        let witness = witness::path_of(folder);
+        let witnessed = witness::read(&witness)?;
+        if let Some(witnessed) = &witnessed {
+            check_witnessed(folder, &witness, witnessed)?;
+        }
         let db = DB::open_cf_descriptors(options, folder, settings::column_families())
-            .map_err(|source| explain(folder, source))?;
+            .map_err(|source| Error::Open { path: folder.to_path_buf(), source })?;
         settings::check_in_force(folder)?;
-        let holder = folder.join(HOLDER);
-        fs::write(&holder, format!("process {}\n", std::process::id()))
-            .map_err(|source| file_error("write", &holder, source))?;
         check_layout(&db, folder)?;
         let end = read_end(&db)?;
         let db = Arc::new(db);
         let queue = Arc::new(Queue::new(end));
         let (sender, durable) = watch::channel(end.next - 1);
-        let writer = Writer { db: Arc::clone(&db), queue: Arc::clone(&queue), durable: sender, on_fatal };
+        let disk = Disk::new(folder, reserve)?;
+        let (telling, room) = watch::channel(disk.look(Room::Enough)?);
+        let syncs = Arc::<AtomicU64>::default();
+        let writer = Writer {
+            db: Arc::clone(&db),
+            disk,
+            queue: Arc::clone(&queue),
+            durable: sender,
+            room: telling,
+            witness: Keeper::new(witness, witnessed.map_or(0, |said| said.index)),
+            syncs: Arc::clone(&syncs),
+        };
         let writer = std::thread::Builder::new()
             .name("log-writer".to_owned())
-            .spawn(move || writer.run())
+            .spawn(move || writer.run(on_fatal))
             .map_err(|source| file_error("start the writer of", folder, source))?;
-        Ok(Rocks { db, queue, durable, writer: Some(writer) })
+        Ok(Rocks { db, queue, durable, room, syncs, writer: Some(writer), _holder: holder })
     }
 
     /// The indexes that a filter leaves by time and position.
@@ -139,6 +162,14 @@ impl Log for Rocks {
         self.durable.clone()
     }
 
+    fn syncs(&self) -> u64 {
+        self.syncs.load(Ordering::Relaxed)
+    }
+
+    fn room(&self) -> watch::Receiver<Room> {
+        self.room.clone()
+    }
+
     fn read(&self, from: u64, limit: u32) -> Result<Vec<Stored>, Error> {
         let range = from.max(1)..=*self.durable.borrow();
         scan::walk(&self.db, &range, Way::Up, limit.min(EVENTS_MAX) as usize)
@@ -168,6 +199,9 @@ impl Log for Rocks {
     }
 
     fn put_blob(&self, digest: Digest, bytes: Bytes) -> BlobTicket {
+        if let Room::Short { free, reserve } = *self.room.borrow() {
+            return Ticket::refused(Error::Full { free, reserve });
+        }
         let (promise, ticket) = Ticket::new();
         self.queue.blob(digest, Some(bytes), promise);
         ticket
@@ -194,19 +228,25 @@ impl Log for Rocks {
     }
 }
 
-/// Turns `RocksDB`'s lock message into who holds the lock.
-fn explain(folder: &Path, source: rocksdb::Error) -> Error {
-    let path = folder.to_path_buf();
-    let holder = if source.as_ref().contains("lock hold by current process") {
-        "this process".to_owned()
-    } else if source.as_ref().contains("While lock file") {
-        let holder = fs::read_to_string(folder.join(HOLDER)).unwrap_or_default();
-        let unknown = || "another process".to_owned();
-        holder.lines().next().filter(|line| line.len() < 64).map_or_else(unknown, str::to_owned)
-    } else {
-        return Error::Open { path, source };
-    };
-    Error::InUse { path, holder, source }
+/// Compares the log with what was durable, and changes nothing: opening for writing would cut off what cannot be read.
+fn check_witnessed(folder: &Path, path: &Path, said: &Witness) -> Result<(), Error> {
+    let (found, witness) = (folder.to_path_buf(), path.to_path_buf());
+    if !folder.join(CURRENT).exists() {
+        return Err(Error::Lost { path: found, witness, last: 0, witnessed: said.index });
+    }
+    let db =
+        DB::open_cf_descriptors_read_only(&settings::database(), folder, settings::column_families(), false)
+            .map_err(|source| Error::Open { path: found.clone(), source })?;
+    let last = read_end(&db)?.next - 1;
+    if last < said.index {
+        return Err(Error::Lost { path: found, witness, last, witnessed: said.index });
+    }
+    let row = db.get_pinned_cf(&Tables::of(&db).events, keys::event(said.index));
+    let row = row.map_err(|source| Error::Read { source })?;
+    if row.is_none_or(|row| witness::digest(&row) != said.row) {
+        return Err(Error::OtherHistory { path: found, witness, index: said.index });
+    }
+    Ok(())
 }
 
 /// Marks a new log with the layout, and refuses one that this program would misread.
@@ -243,3 +283,7 @@ fn read_end(db: &DB) -> Result<End, Error> {
 #[cfg(test)]
 #[path = "rocks_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "fault_tests.rs"]
+mod fault_tests;

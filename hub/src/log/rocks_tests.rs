@@ -3,12 +3,17 @@
 use super::super::conformance::{conformance, record};
 use super::super::{Keys, Memory};
 use super::*;
+use crate::driver::sender::Sender;
+use crate::driver::{Driver, Performer, replay};
 use rocksdb::statistics::Ticker;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use taffrail_core::node::hub::{Effect, Hub, Reply, Settings as HubSettings};
+use taffrail_core::time::Span;
 use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
 
 /// Names the folder to the child process of the kill test; its absence makes the child's test do nothing.
 const CRASH_FOLDER: &str = "TAFFRAIL_TEST_CRASH_FOLDER";
@@ -16,8 +21,23 @@ const CRASH_FOLDER: &str = "TAFFRAIL_TEST_CRASH_FOLDER";
 /// Events in one batch of the kill test; the parent checks that no batch is cut.
 const CRASH_BATCH: u64 = 5;
 
+struct Idle;
+
+impl Performer for Idle {
+    fn perform(&mut self, _: Effect) {}
+}
+
 fn open(folder: &Path) -> Rocks {
-    Rocks::open(folder, Box::new(|error| panic!("the log ended: {error}"))).unwrap()
+    try_open(folder).unwrap()
+}
+
+/// The log stands in a folder below, so that its witness beside it goes with the test's folder.
+fn try_open(folder: &Path) -> Result<Rocks, Error> {
+    Rocks::open(&place(folder), 0, Box::new(|error| panic!("the log ended: {error}")))
+}
+
+fn place(folder: &Path) -> std::path::PathBuf {
+    folder.join("log")
 }
 
 fn fresh() -> (Rocks, TempDir) {
@@ -52,7 +72,7 @@ fn what_was_written_is_there_after_reopening() {
 #[test]
 fn a_second_opening_is_refused_and_says_who_has_it() {
     let (log, folder) = fresh();
-    let error = Rocks::open(folder.path(), Box::new(|_| ())).err().unwrap();
+    let error = try_open(folder.path()).err().unwrap();
     assert!(matches!(&error, Error::InUse { holder, .. } if holder == "this process"), "{error}");
     drop(log);
     open(folder.path());
@@ -64,7 +84,7 @@ fn a_lock_of_another_process_is_explained_by_its_number() {
     let mut child = crash_child(folder.path());
     let lines = BufReader::new(child.stdout.take().unwrap()).lines();
     let ready = lines.map_while(Result::ok).any(|line| line.contains("durable "));
-    let error = Rocks::open(folder.path(), Box::new(|_| ())).err();
+    let error = try_open(folder.path()).err();
     let id = child.id();
     child.kill().unwrap();
     child.wait().unwrap();
@@ -81,7 +101,7 @@ fn a_layout_of_a_newer_program_is_refused() {
     let (log, folder) = fresh();
     log.db.put_cf(&Tables::of(&log.db).meta, keys::LAYOUT_KEY, 2u32.to_be_bytes()).unwrap();
     drop(log);
-    let error = Rocks::open(folder.path(), Box::new(|_| ())).err().unwrap();
+    let error = try_open(folder.path()).err().unwrap();
     assert!(matches!(error, Error::OtherLayout { found: 2, known: 1, .. }), "{error}");
 }
 
@@ -107,13 +127,13 @@ fn a_table_file_that_vanished_is_noticed_at_the_start() {
     assert!(many.is_some(), "the child never came far");
     drop(open(folder.path()));
     let tables = |folder: &Path| -> Vec<std::path::PathBuf> {
-        let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = fs::read_dir(place(folder)).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.extension() == Some(OsStr::new("sst"))).collect()
     };
     let victims = tables(folder.path());
     assert!(!victims.is_empty(), "recovery flushes");
     fs::remove_file(&victims[0]).unwrap();
-    let error = Rocks::open(folder.path(), Box::new(|_| ())).err();
+    let error = try_open(folder.path()).err();
     assert!(matches!(error, Some(Error::Open { .. })), "{error:?}");
 }
 
@@ -158,7 +178,12 @@ fn every_ticket_waits_for_an_fsync_and_a_queue_shares_one() {
     let folder = tempfile::tempdir().unwrap();
     let mut options = settings::database();
     options.enable_statistics();
-    let log = Rocks::open_with(folder.path(), &options, Box::new(|error| panic!("the log ended: {error}")));
+    let log = Rocks::open_with(
+        &place(folder.path()),
+        &options,
+        0,
+        Box::new(|error| panic!("the log ended: {error}")),
+    );
     let log = log.unwrap();
     let synced = || options.get_ticker_count(Ticker::WalFileSynced);
     for index in 1..=5 {
@@ -175,11 +200,38 @@ fn every_ticket_waits_for_an_fsync_and_a_queue_shares_one() {
     assert!(shared < 250, "500 batches took {shared} fsyncs");
 }
 
+#[tokio::test]
+async fn every_reply_waits_for_an_fsync_of_its_own_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = settings::database();
+    options.enable_statistics();
+    let on_fatal: OnFatal = Box::new(|error| panic!("the log ended: {error}"));
+    let log = Arc::new(Rocks::open_with(&place(folder.path()), &options, 0, on_fatal).unwrap());
+    let hub = Hub::new(replay(&*log).unwrap(), HubSettings { lease: Span::secs(3_600) });
+    let (driver, handle, _) = Driver::new(hub, log.clone());
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let driving = tokio::spawn(async move { driver.run(&mut Idle, stopped).await });
+    let synced = || (options.get_ticker_count(Ticker::WalFileSynced), log.syncs());
+    let mut sender = Sender::new(0);
+    sender.join(&handle).await;
+    for _ in 0..20 {
+        let before = synced();
+        let reply = sender.send(&handle, 10).await;
+        assert!(matches!(reply, Reply::Receipt { .. }), "{reply:?}");
+        assert!(synced().0 > before.0, "the receipt came before the fsync");
+    }
+    assert!(log.syncs() <= options.get_ticker_count(Ticker::WalFileSynced), "only fsyncs are counted");
+    stop.cancel();
+    driving.await.unwrap().unwrap();
+}
+
 /// A log whose end is counted and kept.
 fn watched(folder: &Path) -> (Rocks, Arc<Mutex<Vec<Error>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let teller = Arc::clone(&told);
-    let log = Rocks::open(folder, Box::new(move |error| teller.lock().unwrap().push(error.clone())));
+    let log =
+        Rocks::open(&place(folder), 0, Box::new(move |error| teller.lock().unwrap().push(error.clone())));
     (log.unwrap(), told)
 }
 
@@ -196,7 +248,7 @@ fn a_failed_write_ends_the_log_and_is_told_once() {
     let folder = tempfile::tempdir().unwrap();
     let (log, told) = watched(folder.path());
     log.append(1, vec![record(1, "K", [""; 4])]).wait().unwrap();
-    fs::remove_dir_all(folder.path()).unwrap();
+    fs::remove_dir_all(place(folder.path())).unwrap();
     log.db.flush_cf(&Tables::of(&log.db).events).unwrap_err();
     let failed = log.append(2, vec![record(1, "K", [""; 4])]).wait().unwrap_err();
     assert!(matches!(failed, Error::Write { .. }), "{failed}");

@@ -1,18 +1,29 @@
 //! The one thread that writes: takes all that is queued, one `WriteBatch`, one fsync, then the tickets.
 
-use super::queue::{Job, Queue};
+use super::failpoint::{self, Place};
+use super::queue::{Job, Queue, Work};
 use super::rocks::{OnFatal, Tables};
+use super::room::{Disk, Room};
+use super::witness::{self, Keeper, Witness};
 use super::{Error, keys};
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::watch;
+
+/// Pause between two looks at the disk while nothing is written.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What the writer thread works with.
 pub(super) struct Writer {
     pub(super) db: Arc<DB>,
+    pub(super) disk: Disk,
     pub(super) queue: Arc<Queue>,
     pub(super) durable: watch::Sender<u64>,
-    pub(super) on_fatal: OnFatal,
+    pub(super) room: watch::Sender<Room>,
+    pub(super) witness: Keeper,
+    pub(super) syncs: Arc<AtomicU64>,
 }
 
 /// Stops the queue and tells the process when the thread ends otherwise than by closing.
@@ -33,27 +44,75 @@ impl Drop for Alarm {
 
 impl Writer {
     /// Writes until the queue is closed or a write fails.
-    pub(super) fn run(self) {
-        let Writer { db, queue, durable, on_fatal } = self;
+    pub(super) fn run(mut self, on_fatal: OnFatal) {
+        let queue = Arc::clone(&self.queue);
         let mut alarm = Alarm { queue: Arc::clone(&queue), on_fatal, reason: Some(Error::Stopped) };
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        while let Some(jobs) = queue.take() {
-            let batch = encode(&db, &jobs);
-            if let Err(source) = db.write_opt(batch, &options) {
-                let error = Error::Write { source };
-                alarm.reason = Some(error.clone());
-                queue.stop();
-                for job in jobs {
-                    fail(job, &error);
-                }
-                return;
+        alarm.reason = self.work(&queue).err();
+    }
+
+    fn work(&mut self, queue: &Queue) -> Result<(), Error> {
+        loop {
+            match queue.take(LOOK_EVERY) {
+                Work::Group(jobs) => self.group(jobs)?,
+                Work::None => {}
+                Work::Closed => return self.testify(Keeper::is_behind),
             }
-            for job in jobs {
-                settle(job, &durable);
-            }
+            self.look()?;
+            self.testify(Keeper::is_due)?;
         }
-        alarm.reason = None;
+    }
+
+    fn group(&mut self, jobs: Vec<Job>) -> Result<(), Error> {
+        if let Err(source) = self.write(encode(&self.db, &jobs)) {
+            let error = Error::Write { source };
+            self.queue.stop();
+            for job in jobs {
+                fail(job, &error);
+            }
+            return Err(error);
+        }
+        self.syncs.fetch_add(1, Ordering::Relaxed);
+        for job in jobs {
+            settle(job, &self.durable);
+        }
+        Ok(())
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<(), rocksdb::Error> {
+        let mut options = WriteOptions::default();
+        failpoint::pass(Place::BeforeWrite);
+        #[cfg(test)]
+        if failpoint::is_due(Place::BeforeSync) {
+            self.db.write_opt(batch, &options)?;
+            std::process::abort();
+        }
+        options.set_sync(true);
+        self.db.write_opt(batch, &options)?;
+        failpoint::pass(Place::AfterSync);
+        Ok(())
+    }
+
+    /// Looks whether there is room for more.
+    fn look(&self) -> Result<(), Error> {
+        let before = *self.room.borrow();
+        let now = self.disk.look(before)?;
+        self.room.send_if_modified(|room| {
+            *room = now;
+            matches!(now, Room::Short { .. }) != matches!(before, Room::Short { .. })
+        });
+        Ok(())
+    }
+
+    /// Renews the witness.
+    fn testify(&mut self, is_wanted: impl Fn(&Keeper, u64) -> bool) -> Result<(), Error> {
+        let index = *self.durable.borrow();
+        if !is_wanted(&self.witness, index) || matches!(*self.room.borrow(), Room::Short { .. }) {
+            return Ok(());
+        }
+        let row = self.db.get_pinned_cf(&Tables::of(&self.db).events, keys::event(index));
+        let row = row.map_err(|source| Error::Read { source })?;
+        let row = row.ok_or(Error::Damaged { index, what: "the event is missing" })?;
+        self.witness.write(Witness { index, row: witness::digest(&row) })
     }
 }
 

@@ -5,22 +5,47 @@ use crate::bus::{Bus, Request};
 use crate::driver::{Answered, Handle};
 use anyhow::Context as _;
 use bytes::Bytes;
-use futures::StreamExt as _;
-use std::sync::Arc;
+use futures::{StreamExt as _, TryStreamExt as _};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use taffrail_core::id::AccountKey;
-use taffrail_proto::report::{self, encode_refusal, encode_reply, open_request};
+use taffrail_core::node::hub::Reply;
+use taffrail_proto::report::{self, Incoming, encode_refusal, encode_reply, open_request};
 use taffrail_proto::sign::PublicKey;
 use taffrail_runtime::telemetry::adopt;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 /// Requests in work at once: enough to fill a batch of the log while the one before is being fsynced.
 const AT_ONCE: usize = 256;
 
-/// Takes requests until `stop`.
+/// Requests of one account in work at once: an agent sends the next when it has the answer, and once more after a time-out.
+/// Whoever sends more is not answered, so that one cluster cannot take the places of all.
+const OF_ONE_AT_ONCE: usize = 4;
+
+/// A request that was looked at.
+type Opened = Result<Incoming, report::Error>;
+
+/// What requests share.
+struct Desk {
+    handle: Handle,
+    vault: Arc<Vault>,
+    accounts: Mutex<BTreeMap<AccountKey, Account>>,
+}
+
+/// What is remembered of an account while it has requests in work, and of a known one after that.
+#[derive(Default)]
+struct Account {
+    /// The key that its requests are verified with. It spares the driver a question; the driver judges what was verified.
+    key: Option<PublicKey>,
+    in_work: usize,
+}
+
+/// Takes requests until `stop`. Each runs as a task of its own, so that signatures are verified on every processor.
 ///
 /// # Errors
-/// When requests cannot be listened for.
+/// When requests cannot be listened for, or one could not be worked on at all.
 pub async fn ingest(
     bus: Arc<dyn Bus>,
     handle: Handle,
@@ -28,60 +53,115 @@ pub async fn ingest(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let requests = bus.requests().await?;
+    let desk = Arc::new(Desk { handle, vault, accounts: Mutex::default() });
+    let tasks = TaskTracker::new();
     requests
         .take_until(stop.cancelled_owned())
-        .for_each_concurrent(AT_ONCE, |request| {
+        .map(Ok)
+        .try_for_each_concurrent(AT_ONCE, |request| {
             let span = tracing::info_span!("events", account = %request.account);
             if let Some(trace) = &request.traceparent {
                 adopt(&span, trace);
             }
-            answer(request, handle.clone(), vault.clone()).instrument(span)
+            let work = desk.clone().answer(request).instrument(span);
+            let work = tasks.spawn(work);
+            async move { work.await.map_err(anyhow::Error::from) }
         })
-        .await;
-    Ok(())
+        .await
 }
 
-async fn answer(request: Request, handle: Handle, vault: Arc<Vault>) {
-    let (account, body) = (request.account.clone(), request.body.clone());
-    match reply(account, body, &handle, &vault).await {
-        Ok(bytes) => {
-            if let Err(error) = request.reply(bytes.into()).await {
-                tracing::debug!(error = %error, "reply not sent; the agent will ask again");
+impl Desk {
+    async fn answer(self: Arc<Desk>, request: Request) {
+        let (account, body) = (request.account.clone(), request.body.clone());
+        if !self.enter(&account) {
+            tracing::warn!("more requests at once than an agent sends, one dropped");
+            return;
+        }
+        let answer = self.reply(&account, body).await;
+        self.leave(&account);
+        match answer {
+            Ok(bytes) => {
+                if let Err(error) = request.reply(bytes.into()).await {
+                    tracing::debug!(error = %error, "reply not sent; the agent will ask again");
+                }
+            }
+            Err(error) => tracing::debug!(error = format!("{error:#}"), "request not answered"),
+        }
+    }
+
+    async fn reply(&self, account: &AccountKey, body: Bytes) -> anyhow::Result<Vec<u8>> {
+        let opened = match self.open(account, &body).await? {
+            Ok(opened) => opened,
+            Err(stranger) => return Ok(encode_refusal(stranger)),
+        };
+        let answered = match opened {
+            Ok(incoming) => self.handle.events(account.clone(), incoming).await?,
+            Err(error) => {
+                let (incarnation, seq) = report::claims(&body);
+                let reason = format!("{:#}", anyhow::Error::from(error));
+                self.handle.forged(account.clone(), reason, incarnation, seq).await?
+            }
+        };
+        let Answered { reply, index, epoch } = answered;
+        if matches!(reply, Reply::Refused { .. }) {
+            self.entry(account, |known| known.key = None);
+        }
+        encode_reply(&reply, account, epoch, index, &self.vault.signer)
+            .with_context(|| format!("a batch was answered with {reply:?}"))
+    }
+
+    /// The request, verified with the key that is remembered, or with the one in force if that does not fit; or why nothing is
+    /// taken of this account.
+    async fn open(&self, account: &AccountKey, body: &[u8]) -> anyhow::Result<Result<Opened, &'static str>> {
+        let known = self.entry(account, |known| known.key);
+        if let Some(known) = known
+            && let Ok(incoming) = open_request(body, account, &known)
+        {
+            return Ok(Ok(Ok(incoming)));
+        }
+        let of = account.clone();
+        let found = self.handle.look(move |hub, _| {
+            let clusters = &hub.state().clusters;
+            let key = clusters.by_account(&of).map(|(_, _, enrolment)| PublicKey(enrolment.event_key));
+            key.ok_or_else(|| clusters.stranger(&of))
+        });
+        let key = match found.await? {
+            Ok(key) => key,
+            Err(stranger) => return Ok(Err(stranger)),
+        };
+        self.entry(account, |known| known.key = Some(key));
+        Ok(Ok(open_request(body, account, &key)))
+    }
+
+    /// Takes a place for a request; `false` if the account has taken all of its own.
+    fn enter(&self, account: &AccountKey) -> bool {
+        self.entry(account, |known| {
+            let free = known.in_work < OF_ONE_AT_ONCE;
+            known.in_work += usize::from(free);
+            free
+        })
+    }
+
+    /// Gives the place back; an account that turned out not to be ours is forgotten.
+    fn leave(&self, account: &AccountKey) {
+        let mut accounts = self.lock();
+        if let Some(known) = accounts.get_mut(account) {
+            known.in_work -= 1;
+            if known.in_work == 0 && known.key.is_none() {
+                accounts.remove(account);
             }
         }
-        Err(error) => tracing::debug!(error = format!("{error:#}"), "request not answered"),
+    }
+
+    fn entry<T>(&self, account: &AccountKey, change: impl FnOnce(&mut Account) -> T) -> T {
+        change(self.lock().entry(account.clone()).or_default())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AccountKey, Account>> {
+        self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn reply(account: AccountKey, body: Bytes, handle: &Handle, vault: &Vault) -> anyhow::Result<Vec<u8>> {
-    let (key, epoch) = match key_of(handle, &account).await? {
-        Ok(known) => known,
-        Err(stranger) => return Ok(encode_refusal(stranger)),
-    };
-    let answered = match open_request(&body, &account, &key) {
-        Ok(incoming) => handle.events(account.clone(), incoming).await?,
-        Err(error) => {
-            let (incarnation, seq) = report::claims(&body);
-            handle
-                .forged(account.clone(), format!("{:#}", anyhow::Error::from(error)), incarnation, seq)
-                .await?
-        }
-    };
-    let Answered { reply, index } = answered;
-    encode_reply(&reply, &account, epoch, index, &vault.signer)
-        .with_context(|| format!("a batch was answered with {reply:?}"))
-}
-
-/// The key of a cluster's events and the hub's epoch, or why nothing is taken of this account.
-async fn key_of(
-    handle: &Handle,
-    account: &AccountKey,
-) -> anyhow::Result<Result<(PublicKey, u64), &'static str>> {
-    let of = account.clone();
-    let found = handle.look(move |hub, _| {
-        let clusters = &hub.state().clusters;
-        let key = clusters.by_account(&of).map(|(_, _, enrolment)| PublicKey(enrolment.event_key));
-        key.map(|key| (key, hub.state().planner.epoch)).ok_or_else(|| clusters.stranger(&of))
-    });
-    Ok(found.await?)
-}
+#[cfg(test)]
+#[path = "ingest_tests.rs"]
+mod tests;

@@ -1,9 +1,13 @@
 //! Benchmarks: the same run, interleaved with what they are compared with, ratio of medians, fsync probe printed.
 
+pub mod append;
 pub mod commit;
+pub mod fleet;
 mod floor;
 mod probe;
 mod report;
+mod sender;
+pub mod start;
 
 pub use report::Report;
 

@@ -24,3 +24,20 @@ pub(super) fn fsync_ms(folder: &Path) -> Result<f64> {
     std::fs::remove_file(&path)?;
     Ok(median(&times))
 }
+
+/// Whether two probes around a trial agree well enough for its figures to count: less than a factor of two apart.
+pub(super) fn steady(before: f64, after: f64) -> bool {
+    before.max(after) <= 2.0 * before.min(after)
+}
+
+/// Ticks of the processor clock in a second, as `/proc` counts them on Linux.
+const TICKS: f64 = 100.0;
+
+/// Processor time that this process has used, in microseconds, to the nearest 10,000.
+pub(super) fn cpu_us() -> Result<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?;
+    let behind_name = stat.rsplit_once(')').context("read /proc/self/stat")?.1;
+    let fields: Vec<&str> = behind_name.split_whitespace().collect();
+    let ticks = |place: usize| -> Result<f64> { Ok(fields.get(place).context("a field")?.parse()?) };
+    Ok((ticks(11)? + ticks(12)?) / TICKS * 1e6)
+}

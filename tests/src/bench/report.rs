@@ -24,6 +24,61 @@ impl Report {
         Report { name, lines: vec![headline.to_owned(), heads], json: Vec::new() }
     }
 
+    /// A report of rates: more is better, and each line gives the median of pairwise ratios.
+    pub fn rates(name: &'static str, headline: &str) -> Report {
+        let heads = format!(
+            "{:<38}{:>12}{:>12}{:>8}{:>8}{:>8}{:>8}{:>10}",
+            "what", "ours", "beside", "ratio", "least", "most", "bar", "fsync"
+        );
+        Report { name, lines: vec![headline.to_owned(), heads], json: Vec::new() }
+    }
+
+    /// A report of times that have a bound of their own.
+    pub fn bounded(name: &'static str, headline: &str) -> Report {
+        let heads = format!(
+            "{:<38}{:>12}{:>12}{:>12}{:>12}{:>10}",
+            "what", "ours p50", "most", "beside", "bound", "fsync"
+        );
+        Report { name, lines: vec![headline.to_owned(), heads], json: Vec::new() }
+    }
+
+    /// Adds times with a bound, in milliseconds.
+    pub fn bound(&mut self, what: &str, ours: &[f64], beside: &[f64], bound: f64, probe: f64) {
+        let (mine, theirs, most) = (median(ours), median(beside), percentile(ours, 100));
+        self.lines.push(format!(
+            "{what:<38}{mine:>10.0}ms{most:>10.0}ms{theirs:>10.0}ms{bound:>10.0}ms{probe:>8.2}ms"
+        ));
+        self.json.push(json!({
+            "what": self.name, "params": what, "ours": mine, "most": most, "beside": theirs, "bound": bound,
+            "unit": "ms", "probe": probe, "rounds": ours.len(),
+        }));
+    }
+
+    /// Adds a sentence, and the figures in it for programs.
+    pub fn note(&mut self, sentence: &str, figures: &serde_json::Value) {
+        self.lines.push(sentence.to_owned());
+        self.json.push(figures.clone());
+    }
+
+    /// Adds a rate: pairs of ours and what it is compared with, per second, and more figures of the last pair.
+    pub fn rate(&mut self, what: &str, pairs: &[(f64, f64)], bar: f64, probe: f64, more: &[(&str, f64)]) {
+        let ratios: Vec<f64> = pairs.iter().map(|(ours, beside)| ours / beside).collect();
+        let (ours, beside): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
+        let (mine, theirs, ratio) = (median(&ours), median(&beside), median(&ratios));
+        let (least, most) = (percentile(&ratios, 0), percentile(&ratios, 100));
+        self.lines.push(format!(
+            "{what:<38}{mine:>10.0}/s{theirs:>10.0}/s{ratio:>7.2}x{least:>7.2}x{most:>7.2}x{bar:>7.2}x{probe:>8.2}ms"
+        ));
+        let mut line = json!({
+            "what": self.name, "params": what, "ours": mine, "beside": theirs, "ratio": ratio, "least": least,
+            "most": most, "bar": bar, "unit": "1/s", "probe": probe, "pairs": pairs.len(),
+        });
+        for (name, figure) in more {
+            line[name] = json!(figure);
+        }
+        self.json.push(line);
+    }
+
     /// Adds a figure: our measurements beside those of what it is compared with, all in milliseconds.
     pub fn add(&mut self, what: &str, ours: &[f64], beside: &[f64], bar: f64, probe: f64) {
         let (mine, theirs) = (median(ours), median(beside));

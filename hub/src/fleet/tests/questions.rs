@@ -4,6 +4,7 @@ use super::house::{House, app, cluster, commit};
 use super::rows::one_app;
 use crate::api::service::{Command, Events, Fleet as _, Found};
 use crate::driver::wall;
+use crate::log::Room;
 use taffrail_core::event::agent::Phase;
 use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context};
 use taffrail_core::health::Health;
@@ -174,5 +175,17 @@ async fn parts_are_checked_one_by_one() {
     );
     assert_eq!(status("git fleet"), PartStatus::Unknown, "nobody looked");
     house.push(9, false).await;
-    assert!(parts.iter().all(|part| part.status() != PartStatus::Failed || part.name == "disk"));
+    assert!(parts.iter().all(|part| part.status() != PartStatus::Failed));
+}
+
+#[tokio::test]
+async fn a_disk_that_is_nearly_full_is_a_warning_and_the_hub_stays_ready() {
+    let (house, _) = one_app(true).await;
+    house.log.set_room(Room::Short { free: 5 << 20, reserve: 1 << 30 });
+    let parts = house.service.check().await.value;
+    let log = parts.iter().find(|part| part.name == "log").unwrap();
+    assert_eq!(log.status(), PartStatus::Warning);
+    assert_eq!(log.cause, "5 MiB of the disk are free and 1024 MiB are kept in reserve");
+    assert!(log.message.ends_with("Nothing more is recorded."), "{}", log.message);
+    assert!(parts.iter().all(|part| part.status() != PartStatus::Failed));
 }

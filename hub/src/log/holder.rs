@@ -1,0 +1,51 @@
+//! Who has the log open: a locked file that names its process.
+
+use super::Error;
+use super::epoch::file_error;
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+
+/// Name of the file in the log's folder.
+const HOLDER: &str = "HOLDER";
+
+/// Longest content that is ours.
+const BYTES_MAX: u64 = 64;
+
+/// The lock; it ends with its process at the latest.
+pub(super) struct Holder {
+    _locked: File,
+}
+
+impl Holder {
+    /// Takes the lock of the log in `folder`, before anything of it is opened.
+    pub(super) fn take(folder: &Path) -> Result<Holder, Error> {
+        let path = folder.join(HOLDER);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(&path).map_err(|source| file_error("open", &path, source))?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                return Err(Error::InUse { path: folder.to_path_buf(), holder: named(&mut file) });
+            }
+            Err(error) => return Err(file_error("lock", &path, error.into())),
+        }
+        let text = format!("process {}\n", std::process::id());
+        let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
+        written.map_err(|source| file_error("write", &path, source))?;
+        Ok(Holder { _locked: file })
+    }
+}
+
+fn named(file: &mut File) -> String {
+    let mut text = String::new();
+    let read = file.take(BYTES_MAX).read_to_string(&mut text);
+    match text.lines().next().filter(|line| read.is_ok() && !line.is_empty()) {
+        Some(line) if line == format!("process {}", std::process::id()) => "this process".to_owned(),
+        Some(line) => line.to_owned(),
+        None => "another process".to_owned(),
+    }
+}
