@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use taffrail_core::desired::Mark;
 use taffrail_core::id::AccountKey;
+use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +41,20 @@ pub async fn read(store: &Store, account: &AccountKey) -> Result<Mirrored, ApiEr
     };
     let held = Mark { epoch: number("epoch"), generation: number("generation") };
     Ok(Mirrored { held, incarnation: number("incarnation") })
+}
+
+/// Starts the task that keeps the mark of a membership in the cluster.
+pub fn spawn(
+    supervisor: &mut Supervisor,
+    store: Store,
+    account: AccountKey,
+    incarnation: u64,
+    shown: watch::Receiver<Shown>,
+) {
+    supervisor.spawn("mark", Kind::Service, Stage::Work, move |stop| async move {
+        mirror(store, account, incarnation, shown, stop).await;
+        Ok(())
+    });
 }
 
 /// Writes the mark after every index that was taken, until `stop`.

@@ -1,6 +1,7 @@
 //! Probes and metrics on a port of their own: plain HTTP, no secrets.
 
 use crate::driver::{Sent, Shown};
+use anyhow::Context as _;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
@@ -8,6 +9,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use std::net::SocketAddr;
+use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +23,13 @@ pub struct Looked {
     pub sent: watch::Receiver<Sent>,
     /// Set once the cluster is of the fleet no more.
     pub removed: CancellationToken,
+}
+
+/// Starts the task that serves them.
+pub fn spawn(supervisor: &mut Supervisor, address: SocketAddr, looked: Looked) {
+    supervisor.spawn("probes", Kind::Service, Stage::Output, move |stop| async move {
+        serve(address, looked, stop).await.with_context(|| format!("listen at {address} for probes"))
+    });
 }
 
 /// Serves `/livez`, `/readyz` and `/metrics` until `stop`.

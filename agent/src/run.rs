@@ -2,7 +2,7 @@
 
 use crate::bus::{self, Bus};
 use crate::config::{Config, StoreKind};
-use crate::driver::{Driver, Driving, Handle, Outbox, Performer as _, Sent};
+use crate::driver::{Driver, Driving, Handle, Outbox, Performer as _, Prover, Resumed, Sent};
 use crate::identity::{
     Directory, Identity, Keys, Member, Obtain, Renewer, Secret, Store as IdentityStore, obtain,
 };
@@ -256,7 +256,8 @@ async fn wire(
     let (held, verified) = held(&snapshot, floor, &member);
     let incarnation = snapshot.incarnation;
     let sent = watch::Sender::new(Sent { receipted: snapshot.receipted, connected: false });
-    let agent = Agent::new(held, stored(&snapshot)?, limits(config));
+    let Resumed { waiting, stopped, receipt } = Resumed::read(&snapshot, &member);
+    let agent = Agent::new(held, stored(&snapshot)?, limits(config)).resuming(waiting, stopped);
     let bus = connect(&member, &keys).await?;
     let api = Api::new(clients.clone());
     let (watches, streams, changes) = Watches::new(&clients, api.discovery(), &config.kube.namespaces);
@@ -294,6 +295,7 @@ async fn wire(
         behind: behind.clone(),
         removed: removed.clone(),
         sent: sent.clone(),
+        prover: Prover::new(driver.showing(), receipt),
     };
     let begin = Input::Started { version: VERSION.to_owned(), kubernetes, journal: state };
     core_tasks(supervisor, driver, perform, outbox, begin, handle.clone());
@@ -302,16 +304,8 @@ async fn wire(
         Following { bus: bus.clone(), behind, removed: removed.clone(), members: members.clone() };
     follow(supervisor, following, handle, keys.clone());
     renew(supervisor, identity, bus, members, removed.clone());
-    let account = member.account.clone();
-    let (mirroring, looked) = (shown.clone(), probes::Looked { shown, sent: sent.subscribe(), removed });
-    supervisor.spawn("mark", Kind::Service, Stage::Work, move |stop| async move {
-        mark::mirror(store, account, incarnation, mirroring, stop).await;
-        Ok(())
-    });
-    let address = config.probes;
-    supervisor.spawn("probes", Kind::Service, Stage::Output, move |stop| async move {
-        probes::serve(address, looked, stop).await.with_context(|| format!("listen at {address} for probes"))
-    });
+    mark::spawn(supervisor, store, member.account.clone(), incarnation, shown.clone());
+    probes::spawn(supervisor, config.probes, probes::Looked { shown, sent: sent.subscribe(), removed });
     Ok(())
 }
 
@@ -432,7 +426,10 @@ fn follow(supervisor: &mut Supervisor, from: Following, handle: Handle, keys: Ar
             let Some(sealed) = sealed else { return Ok(()) };
             let member = members.borrow().clone();
             match index::open(&sealed, &keys.boxed, &member.hub_key, &member.account) {
-                Ok(verified) => handle.index(verified).await,
+                Ok(verified) => {
+                    let permit = verified.permit(member.restore_key.as_ref(), &member.hub_key);
+                    handle.index(verified, permit).await;
+                }
                 Err(error) => {
                     tracing::error!(error = telemetry::chain(&error), "index not taken");
                     let (mark, reason) = claimed(&error);

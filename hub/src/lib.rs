@@ -13,5 +13,6 @@ pub mod metrics;
 pub mod nats;
 pub mod perform;
 pub mod render;
+pub mod restore;
 pub mod run;
 pub mod tls;

@@ -28,6 +28,15 @@ enum Command {
         #[arg(long)]
         check: bool,
     },
+    /// Begins a new epoch after the data folder was restored from a backup. The hub must not run.
+    #[command(
+        after_help = "The key was made as restore.key in the data folder at the hub's first start.\n\nExamples:\n  taffrail-hub restore --data-dir ./hub --key /media/usb/restore.key"
+    )]
+    Restore {
+        /// File of the restore key.
+        #[arg(long, value_name = "FILE")]
+        key: std::path::PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -44,6 +53,7 @@ fn main() -> ExitCode {
     match command {
         Some(Command::Config { check: false }) => run::say(&explain(&values)),
         Some(Command::Config { check: true }) => run::say("The settings are right.\n"),
+        Some(Command::Restore { key }) => run::restoring(&config, &key),
         None => run::blocking(config),
     }
 }

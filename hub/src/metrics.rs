@@ -40,6 +40,9 @@ pub struct Metrics {
     render_failures: Gauge,
     log_short: Gauge,
     log_syncs: Counter,
+    epoch: Gauge,
+    read_only: Gauge,
+    unadopted: Gauge,
 }
 
 impl Default for Metrics {
@@ -64,7 +67,31 @@ impl Metrics {
         registry.register("log_short_of_room", help, log_short.clone());
         let log_syncs = Counter::default();
         registry.register("log_syncs", "Fsyncs of the log since the start", log_syncs.clone());
-        Metrics { registry, log_index, clusters, instances, parked, render_failures, log_short, log_syncs }
+        let (epoch, read_only, unadopted) = (Gauge::default(), Gauge::default(), Gauge::default());
+        registry.register("epoch", "Hub epoch", epoch.clone());
+        registry.register(
+            "read_only",
+            "1 while the log is older than what the fleet holds and the hub only reads",
+            read_only.clone(),
+        );
+        registry.register(
+            "clusters_unadopted",
+            "Clusters that have not shown what they hold since the epoch began",
+            unadopted.clone(),
+        );
+        Metrics {
+            registry,
+            log_index,
+            clusters,
+            instances,
+            parked,
+            render_failures,
+            log_short,
+            log_syncs,
+            epoch,
+            read_only,
+            unadopted,
+        }
     }
 
     /// Notes how often the log was synced since the start.
@@ -131,6 +158,9 @@ impl Metrics {
         self.parked.set(i64::try_from(parked).unwrap_or(i64::MAX));
         let failures = state.planner.failures.len();
         self.render_failures.set(i64::try_from(failures).unwrap_or(i64::MAX));
+        self.epoch.set(i64::try_from(state.planner.epoch).unwrap_or(i64::MAX));
+        self.read_only.set(i64::from(hub.read_only().is_some()));
+        self.unadopted.set(i64::try_from(hub.unadopted()).unwrap_or(i64::MAX));
     }
 }
 

@@ -11,13 +11,14 @@ use crate::git::Secret;
 use crate::git::remote::Limits;
 use crate::git::url::FileUrls;
 use crate::hook::Notices;
-use crate::log::{Log, Rocks, read_epoch, write_epoch};
+use crate::log::{Log, Rocks};
 use crate::metrics::Metrics;
 use crate::nats::accounts::{Accounts, Cluster};
 use crate::nats::keys::Keys;
 use crate::nats::managed::{Managed, Settings as NatsSettings, TlsFiles};
 use crate::perform::{Mirrors, Perform, Tools, Vault, Watch, collect, ingest};
 use crate::render::{Jail, Renderer, Settings as RenderSettings};
+use crate::restore;
 use crate::tls::{Authority, Material};
 use anyhow::Context as _;
 use futures::StreamExt as _;
@@ -26,8 +27,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use taffrail_core::id::AccountKey;
 use taffrail_core::node::hub::{Hub, Input, Settings};
 use taffrail_core::time::Span;
+use taffrail_proto::sign::PublicKey;
 use taffrail_runtime::nats::{Connection, First, Options, Tls, connect};
 use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
 use taffrail_runtime::{secret, shutdown, telemetry, tls};
@@ -70,11 +73,25 @@ pub fn blocking(config: Config) -> ExitCode {
     }
 }
 
+/// Begins a new epoch over the log of a hub that does not run.
+pub fn restoring(config: &Config, key: &Path) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(&format!("start the async runtime: {error}")),
+    };
+    match runtime.block_on(restore::restore(config, key)) {
+        Ok(said) => say(&said),
+        Err(error) => complain(&format!("taffrail-hub: {error:#}")),
+    }
+}
+
 /// The state of a hub that was opened, before anything runs.
 struct Opened {
     log: Arc<dyn Log>,
     hub: Hub,
     epoch: u64,
+    /// Public half of the offline key, if the log does not name it yet.
+    offline: Option<PublicKey>,
     vault: Arc<Vault>,
     keys: Arc<Keys>,
     material: Material,
@@ -139,15 +156,10 @@ async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Opene
         }),
     )?;
     let log: Arc<dyn Log> = Arc::new(log);
-    let epoch_file = config.data_dir.join("epoch");
-    let epoch = if let Some(epoch) = read_epoch(&epoch_file)? {
-        epoch
-    } else {
-        write_epoch(&epoch_file, 1)?;
-        1
-    };
     let folding = log.clone();
     let durable = tokio::task::spawn_blocking(move || replay(&*folding)).await??;
+    let epoch = restore::epoch_file(&config.data_dir, &durable)?;
+    let offline = restore::offline_key(&config.data_dir, &durable)?;
     tracing::info!(events = durable.index, epoch, "log folded");
     let hub = Hub::new(durable, Settings { lease: span(config.lease) });
     let vault = Arc::new(Vault::open(&config.data_dir)?);
@@ -159,7 +171,7 @@ async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Opene
         }
     };
     let (material, authority) = certificates(config)?;
-    Ok(Opened { log, hub, epoch, vault, keys: Arc::new(keys), material, authority })
+    Ok(Opened { log, hub, epoch, offline, vault, keys: Arc::new(keys), material, authority })
 }
 
 fn span(time: Duration) -> Span {
@@ -191,7 +203,8 @@ async fn wire(
     listener: TcpListener,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Option<Managed>> {
-    let Opened { log, hub, epoch, vault, keys, material, authority } = opened;
+    let Opened { log, hub, epoch, offline, vault, keys, material, authority } = opened;
+    let accounts_known: Vec<AccountKey> = hub.state().clusters.accounts.keys().cloned().collect();
     let (managed, accounts, bus) = messaging(config, &keys, &material).await?;
     let (driver, handle, shown) = Driver::new(hub, log.clone());
     let (tracks, followed) = watch::channel(BTreeSet::new());
@@ -201,7 +214,8 @@ async fn wire(
     let looks = Arc::new(Watch::new(handle.clone(), tools.mirrors.clone(), followed));
     let perform = Perform::new(tools.clone(), handle.clone(), TaskTracker::new());
     let parts = Parts { tools, handle, looks, shown, keys, material };
-    core_tasks(supervisor, driver, perform, parts.handle.clone(), epoch);
+    core_tasks(supervisor, driver, perform);
+    start_task(supervisor, &parts, accounts_known, epoch, offline);
     git_tasks(supervisor, config, &parts);
     bus_tasks(supervisor, &parts);
     certificate_tasks(supervisor, &parts.material, authority);
@@ -351,12 +365,29 @@ async fn messaging(
     Ok((managed, accounts, Arc::new(bus::Nats::new(hub, 1))))
 }
 
-fn core_tasks(supervisor: &mut Supervisor, driver: Driver, mut perform: Perform, handle: Handle, epoch: u64) {
+fn core_tasks(supervisor: &mut Supervisor, driver: Driver, mut perform: Perform) {
     supervisor.spawn("driver", Kind::Service, Stage::Output, move |stop| async move {
         driver.run(&mut perform, stop).await.map_err(Into::into)
     });
+}
+
+/// The first inputs: what is on the bus, so that a log that is too old is found before anything is decided; the start; and
+/// the offline key.
+fn start_task(
+    supervisor: &mut Supervisor,
+    parts: &Parts,
+    accounts: Vec<AccountKey>,
+    epoch: u64,
+    offline: Option<PublicKey>,
+) {
+    let (post, bus) = (parts.handle.post(), parts.tools.bus.clone());
     supervisor.spawn("start", Kind::Job, Stage::Work, move |_| async move {
-        handle.post().input(Input::Started { version: VERSION.to_owned(), epoch }).await.map_err(Into::into)
+        post.input(Input::Witnessed(bus::marks(&*bus, accounts).await)).await?;
+        post.input(Input::Started { version: VERSION.to_owned(), epoch }).await?;
+        if let Some(key) = offline {
+            post.input(Input::RestoreKey(key.0)).await?;
+        }
+        Ok(())
     });
 }
 

@@ -4,11 +4,12 @@ use crate::error::{Error as Malformed, decode, there};
 use crate::event::parts::{entry, mark, read_entry, read_mark};
 use crate::seal::{self as sealing, BoxKey, BoxPublicKey, BundleKey};
 use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
-use crate::v1;
+use crate::{grant, v1};
 use prost::Message;
 use std::collections::BTreeMap;
-use taffrail_core::desired::{Index, Mark};
+use taffrail_core::desired::{Index, Mark, Permit};
 use taffrail_core::digest::Digest;
+use taffrail_core::epoch::{Grant, GrantKind};
 use taffrail_core::id::{AccountKey, AppId};
 
 /// Why an index is not taken.
@@ -50,6 +51,32 @@ pub struct Verified {
     pub keys: BTreeMap<Digest, BundleKey>,
     /// The signed message as it came, without its seal: what the journal keeps.
     pub signed: Vec<u8>,
+    /// Under which terms it came.
+    pub terms: Terms,
+}
+
+/// Under which terms an index is published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The grant of its epoch, if that did not begin with the fleet.
+    pub grant: Option<Grant>,
+    /// The hub has logged what the cluster held when the epoch began.
+    pub adopted: bool,
+}
+
+impl Verified {
+    /// What lets it in where its epoch is higher: a grant for exactly this epoch that the offline key signed for this fleet.
+    pub fn permit(&self, offline: Option<&PublicKey>, hub: &PublicKey) -> Permit {
+        let (Some(grant), Some(offline)) = (&self.terms.grant, offline) else { return Permit::None };
+        if grant.epoch != self.index.mark.epoch || grant::verify(grant, offline, hub).is_err() {
+            return Permit::None;
+        }
+        match (grant.kind, self.terms.adopted) {
+            (GrantKind::Failover, _) => Permit::Failover,
+            (GrantKind::Restore, false) => Permit::Restore,
+            (GrantKind::Restore, true) => Permit::Adopted,
+        }
+    }
 }
 
 /// Signs an index and seals it to a cluster. `keys` open its bundles, by sealed id; an entry whose app only leaves needs
@@ -63,6 +90,7 @@ pub fn seal(
     recipient: &BoxPublicKey,
     hub: &SigningKey,
     keys: &BTreeMap<Digest, BundleKey>,
+    terms: &Terms,
 ) -> Result<Vec<u8>, sealing::Error> {
     let entries = index.entries.iter().map(|(app, held)| v1::IndexEntry {
         app: app.to_string(),
@@ -73,6 +101,8 @@ pub fn seal(
         account: account.to_string(),
         mark: Some(mark(index.mark)),
         entries: entries.collect(),
+        grant: terms.grant.as_ref().map(grant::message),
+        adopted: terms.adopted,
     };
     let bytes = message.encode_to_vec();
     let signature = hub.sign(Domain::Index, &bytes).0.to_vec();
@@ -102,6 +132,7 @@ pub fn verify(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<
     }
     let mut index = Index { mark, entries: BTreeMap::new() };
     let mut keys = BTreeMap::new();
+    let terms = Terms { grant: grant::read(message.grant), adopted: message.adopted };
     for raw in message.entries {
         let app = AppId::parse(&raw.app).map_err(|source| Error::Malformed(source.into()))?;
         let held = there("IndexEntry", "entry", raw.entry).and_then(read_entry).map_err(Error::Malformed)?;
@@ -110,7 +141,7 @@ pub fn verify(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<
         }
         index.entries.insert(app, held);
     }
-    Ok(Verified { index, digest: sha256(&envelope.index), keys, signed })
+    Ok(Verified { index, digest: sha256(&envelope.index), keys, signed, terms })
 }
 
 #[cfg(test)]
@@ -155,7 +186,8 @@ mod tests {
     fn an_index_reaches_its_cluster_and_equal_ones_have_equal_digests() {
         let (hub, cluster) = (SigningKey::generate().unwrap(), BoxKey::generate());
         let (index, keys) = index();
-        let sealed = || seal(&index, &account('B'), &cluster.public(), &hub, &keys).unwrap();
+        let sealed =
+            || seal(&index, &account('B'), &cluster.public(), &hub, &keys, &Terms::default()).unwrap();
         let [first, second] =
             [sealed(), sealed()].map(|bytes| open(&bytes, &cluster, &hub.public(), &account('B')));
         let (first, second) = (first.unwrap(), second.unwrap());
@@ -170,7 +202,7 @@ mod tests {
         let (hub, stranger) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
         let (cluster, other) = (BoxKey::generate(), BoxKey::generate());
         let (index, keys) = index();
-        let sealed = seal(&index, &account('B'), &cluster.public(), &hub, &keys).unwrap();
+        let sealed = seal(&index, &account('B'), &cluster.public(), &hub, &keys, &Terms::default()).unwrap();
         let refused =
             |key: &BoxKey, by: &SigningKey, of| open(&sealed, key, &by.public(), &account(of)).unwrap_err();
         assert!(matches!(refused(&other, &hub, 'B'), Error::Seal(_)));
@@ -183,5 +215,36 @@ mod tests {
         let mut damaged = sealed.clone();
         *damaged.last_mut().unwrap() ^= 1;
         assert!(matches!(open(&damaged, &cluster, &hub.public(), &account('B')), Err(Error::Seal(_))));
+    }
+
+    #[test]
+    fn only_the_offline_key_s_grant_for_this_epoch_and_fleet_lets_a_higher_epoch_in() {
+        let [hub, offline, other] = [1, 2, 3].map(|byte| SigningKey::from_seed([byte; 32]));
+        let cluster = BoxKey::generate();
+        let (index, keys) = index();
+        let grant = |by: &SigningKey, fleet: &SigningKey, epoch, kind| {
+            Some(grant::sign(by, &fleet.public(), epoch, kind))
+        };
+        let permit = |grant: Option<Grant>, adopted, known: Option<&SigningKey>| {
+            let terms = Terms { grant, adopted };
+            let sealed = seal(&index, &account('B'), &cluster.public(), &hub, &keys, &terms).unwrap();
+            let verified = open(&sealed, &cluster, &hub.public(), &account('B')).unwrap();
+            verified.permit(known.map(SigningKey::public).as_ref(), &hub.public())
+        };
+        let (restore, failover) = (GrantKind::Restore, GrantKind::Failover);
+        let known = Some(&offline);
+        for (given, adopted, known, expected) in [
+            (grant(&offline, &hub, 2, restore), false, known, Permit::Restore),
+            (grant(&offline, &hub, 2, restore), true, known, Permit::Adopted),
+            (grant(&offline, &hub, 2, failover), true, known, Permit::Failover),
+            (None, true, known, Permit::None),
+            (grant(&other, &hub, 2, restore), false, known, Permit::None),
+            (grant(&hub, &hub, 2, restore), false, known, Permit::None),
+            (grant(&offline, &other, 2, restore), false, known, Permit::None),
+            (grant(&offline, &hub, 3, restore), false, known, Permit::None),
+            (grant(&offline, &hub, 2, restore), false, None, Permit::None),
+        ] {
+            assert_eq!(permit(given.clone(), adopted, known), expected, "{given:?}");
+        }
     }
 }

@@ -124,6 +124,10 @@ pub struct Joined {
     pub ca_pem: String,
     /// The hub's Ed25519 key (base64) that signs indexes and receipts.
     pub hub_key: String,
+    /// Public half (base64) of the offline key that allows new epochs; empty if the hub has none. An agent keeps the first
+    /// one that it was given.
+    #[serde(default)]
+    pub restore_key: String,
     /// The hub's epoch.
     pub epoch: u64,
     /// Highest incarnation that the hub has seen of this cluster, 0 if none. A new journal starts above it.

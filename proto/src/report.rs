@@ -3,6 +3,7 @@
 use crate::error::{Error as Malformed, decode};
 use crate::event::parts::{mark, read_mark};
 use crate::event::{Decoded, Header, decode as decode_event, decode_header};
+use crate::proof::{self, Shown, Stated};
 use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
 use crate::v1;
 use bytes::Bytes;
@@ -36,6 +37,9 @@ pub enum Error {
     /// It names another account than the subject on which it came.
     #[error("read the request: it names account {0}")]
     OtherAccount(String),
+    /// What it shows is not the cluster's statement.
+    #[error("read the request")]
+    Proof(#[from] proof::Error),
     /// A payload is not the one that its header names.
     #[error("read event {0}: the payload's digest is another")]
     OtherPayload(u64),
@@ -54,6 +58,8 @@ pub struct Outgoing {
     pub vitals: Vitals,
     /// Encoded headers and payloads, consecutive.
     pub events: Vec<(Bytes, Bytes)>,
+    /// What it shows of the hub's earlier words. It travels without events: both together may be too large.
+    pub proof: Option<Shown>,
 }
 
 /// Signs and encodes a request; without events it is a heartbeat.
@@ -72,7 +78,13 @@ pub fn encode_request(outgoing: &Outgoing, key: &SigningKey) -> Vec<u8> {
     };
     let (headers, payloads) =
         outgoing.events.iter().map(|(header, payload)| (header.to_vec(), payload.to_vec())).unzip();
-    v1::EventsRequest { headers, payloads, heartbeat, signature: signature.0.to_vec() }.encode_to_vec()
+    let signature = signature.0.to_vec();
+    let mut request =
+        v1::EventsRequest { headers, payloads, heartbeat, signature, ..v1::EventsRequest::default() };
+    if let Some(shown) = &outgoing.proof {
+        proof::put(&mut request, &outgoing.account, shown, key);
+    }
+    request.encode_to_vec()
 }
 
 /// A request that was verified.
@@ -84,6 +96,8 @@ pub struct Incoming {
     pub facts: Vec<Option<AgentEvent>>,
     /// The signature over the last header.
     pub signature: Bytes,
+    /// What it shows of the hub's earlier words; to be verified with the hub's key.
+    pub stated: Option<Stated>,
 }
 
 /// What a request claims before it is verified: for records of refusals.
@@ -101,7 +115,7 @@ pub fn claims(bytes: &[u8]) -> (u64, u64) {
 /// # Errors
 /// [`Error`] with the reason.
 pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Result<Incoming, Error> {
-    let request: v1::EventsRequest = decode("EventsRequest", bytes)?;
+    let mut request: v1::EventsRequest = decode("EventsRequest", bytes)?;
     if request.headers.len() > EVENTS_MAX as usize || request.headers.len() != request.payloads.len() {
         return Err(Error::TooMany(request.headers.len()));
     }
@@ -113,8 +127,9 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Resu
     if request.headers.is_empty() && heartbeat.account != account.as_str() {
         return Err(Error::OtherAccount(heartbeat.account));
     }
+    let stated = proof::take(&mut request, account, key)?;
     let vitals = Vitals { held: read_mark(heartbeat.held), waiting: heartbeat.waiting };
-    let mut batch = Batch { vitals, incarnation: heartbeat.incarnation, links: Vec::new() };
+    let mut batch = Batch { vitals, incarnation: heartbeat.incarnation, links: Vec::new(), proof: None };
     let mut facts = Vec::new();
     for (header, payload) in request.headers.into_iter().zip(request.payloads) {
         let read = decode_header(&header)?;
@@ -123,7 +138,7 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Resu
         batch.links.push(link);
         facts.push(fact);
     }
-    Ok(Incoming { batch, facts, signature: request.signature.into() })
+    Ok(Incoming { batch, facts, signature: request.signature.into(), stated })
 }
 
 fn link(
@@ -298,7 +313,7 @@ mod tests {
     fn events(of: &AccountKey, count: u64) -> Vec<(Bytes, Bytes)> {
         let mut previous = Digest::default();
         let event = |seq: u64| {
-            let fact = AgentFact::Withdrawn { deleted: u32::try_from(seq).unwrap(), kept: 0 };
+            let fact = AgentFact::Withdrawn { since: None, deleted: u32::try_from(seq).unwrap(), kept: 0 };
             let place = Place { account: of.clone(), incarnation: 3, seq, previous };
             let pair = encode_agent(&AgentEvent { context: Context::new(Actor::Agent, At(1)), fact }, &place);
             previous = sha256(&pair.0);
@@ -309,7 +324,14 @@ mod tests {
 
     fn outgoing(of: &AccountKey, count: u64) -> Outgoing {
         let vitals = Vitals { held: Mark { epoch: 1, generation: 4 }, waiting: count };
-        Outgoing { account: of.clone(), incarnation: 3, at: At(7), vitals, events: events(of, count) }
+        Outgoing {
+            account: of.clone(),
+            incarnation: 3,
+            at: At(7),
+            vitals,
+            events: events(of, count),
+            proof: None,
+        }
     }
 
     #[test]
@@ -379,5 +401,50 @@ mod tests {
         let (refusal, _) = open_answer(&encode_refusal("no"), &of, &hub.public()).unwrap();
         assert_eq!(refusal, Answer::Refused("no".into()));
         assert_eq!(claims(&encode_request(&outgoing(&of, 2), &hub)), (3, 1));
+    }
+
+    #[test]
+    fn what_an_agent_shows_is_its_own_statement_of_what_the_hub_signed() {
+        use crate::index::{Terms, seal, verify};
+        use crate::proof::signed_receipt;
+        use crate::seal::BoxKey;
+        use taffrail_core::cluster::Number;
+        use taffrail_core::desired::Index;
+        let [hub, agent, other] = [1, 2, 3].map(|byte| SigningKey::from_seed([byte; 32]));
+        let (of, boxed) = (account('B'), BoxKey::generate());
+        let index = Index { mark: Mark { epoch: 1, generation: 9 }, ..Index::default() };
+        let signed = |by: &SigningKey, of: &AccountKey| {
+            let sealed = seal(&index, of, &boxed.public(), by, &Default::default(), &Terms::default());
+            verify(boxed.open(&sealed.unwrap()).unwrap(), &by.public(), of).unwrap().signed
+        };
+        let receipt = |by: &SigningKey, of: &AccountKey| {
+            let chain = Chain { incarnation: 3, seq: 9, hash: Digest::default() };
+            signed_receipt(&encode_receipt(of, chain, 1, 40, Mark::default(), by))
+        };
+        let chain = Chain { incarnation: 3, seq: 8, hash: Digest([5; 32]) };
+        let pending = Mark { epoch: 2, generation: 4 };
+        let read = |shown: Shown, by: &SigningKey| {
+            let sent = Outgoing { proof: Some(shown), ..outgoing(&of, 0) };
+            let bytes = encode_request(&sent, by);
+            let incoming = open_request(&bytes, &of, &by.public()).unwrap();
+            incoming.stated.unwrap().verify(&hub.public(), &of)
+        };
+        let shown = |index, receipt| Shown { pending, index, receipt, chain };
+        let proof = read(shown(Some(signed(&hub, &of)), receipt(&hub, &of)), &agent).unwrap();
+        assert_eq!((proof.index, proof.pending, proof.chain), (Some(index.clone()), pending, chain));
+        assert_eq!(proof.receipt, Some(Number { incarnation: 3, seq: 9 }));
+        assert_eq!(read(shown(None, None), &agent).unwrap().index, None, "a lost journal shows nothing");
+
+        let else_s = account('C');
+        assert!(read(shown(Some(signed(&other, &of)), None), &agent).is_err(), "not the hub's index");
+        assert!(read(shown(Some(signed(&hub, &else_s)), None), &agent).is_err(), "another cluster's index");
+        assert!(read(shown(None, receipt(&other, &of)), &agent).is_err(), "not the hub's receipt");
+        assert!(read(shown(None, receipt(&hub, &else_s)), &agent).is_err(), "another cluster's receipt");
+        // The statement around it is the agent's: nobody else can make it say something else.
+        let sent = Outgoing { proof: Some(shown(None, None)), ..outgoing(&of, 0) };
+        let mut request = v1::EventsRequest::decode(encode_request(&sent, &agent).as_slice()).unwrap();
+        *request.proof.last_mut().unwrap() ^= 1;
+        let changed = open_request(&request.encode_to_vec(), &of, &agent.public());
+        assert!(matches!(changed, Err(Error::Proof(_))));
     }
 }

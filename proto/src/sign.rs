@@ -28,17 +28,23 @@ pub enum Domain {
     Renewal,
     /// A checkpoint of the log, signed by the hub.
     Checkpoint,
+    /// What an agent shows of the hub's earlier words, signed by the agent.
+    Proof,
+    /// A new epoch of the hub, signed by the offline key.
+    Grant,
 }
 
 impl Domain {
     /// Every purpose.
-    pub const ALL: [Domain; 6] = [
+    pub const ALL: [Domain; 8] = [
         Domain::Event,
         Domain::Index,
         Domain::Heartbeat,
         Domain::Receipt,
         Domain::Renewal,
         Domain::Checkpoint,
+        Domain::Proof,
+        Domain::Grant,
     ];
 
     /// What stands before the signed bytes. It ends with a zero byte, so that none is the beginning of another.
@@ -50,6 +56,8 @@ impl Domain {
             Domain::Receipt => b"taffrail/receipt/v1\0",
             Domain::Renewal => b"taffrail/renewal/v1\0",
             Domain::Checkpoint => b"taffrail/checkpoint/v1\0",
+            Domain::Proof => b"taffrail/proof/v1\0",
+            Domain::Grant => b"taffrail/grant/v1\0",
         }
     }
 

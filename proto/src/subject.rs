@@ -31,6 +31,8 @@ pub const CLAIMS_DELETE: &str = "$SYS.REQ.CLAIMS.DELETE";
 pub const HEADER_PARTS: &str = "Taffrail-Parts";
 /// Header of each part of a bundle: length of the whole, in bytes.
 pub const HEADER_LENGTH: &str = "Taffrail-Length";
+/// Header of an index: its mark, in the clear and unsigned.
+pub const HEADER_MARK: &str = "Taffrail-Mark";
 /// Header that carries the trace (W3C Trace Context).
 pub const HEADER_TRACE: &str = "traceparent";
 

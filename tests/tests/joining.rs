@@ -56,6 +56,7 @@ impl Players {
             nats_urls: vec!["tls://localhost:4222".to_owned()],
             ca_pem: self.ca_pem.clone(),
             hub_key: SigningKey::from_seed([9; 32]).public().to_string(),
+            restore_key: String::new(),
             epoch: 1,
             incarnation: 0,
             valid_ms: 24 * HOUR.0,

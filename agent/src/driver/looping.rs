@@ -1,10 +1,14 @@
 //! Drain, step, journal, perform.
 
 use super::number::number;
+use super::prove::Showing;
+use super::{STOPPED, WAITING};
 use crate::journal::{self, Journal, Mark, Snapshot, Write};
+use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use taffrail_core::desired::Permit;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
@@ -45,7 +49,7 @@ pub struct Shown {
 #[derive(Debug)]
 enum Message {
     Input(Box<Input>),
-    Index(Box<Verified>),
+    Index(Box<Verified>, Permit),
 }
 
 /// The way to the driver.
@@ -58,9 +62,9 @@ impl Handle {
         drop(self.0.send(Message::Input(Box::new(input))).await);
     }
 
-    /// Posts an index that was verified.
-    pub async fn index(&self, verified: Verified) {
-        drop(self.0.send(Message::Index(Box::new(verified))).await);
+    /// Posts an index that was verified, with what lets it in where its epoch is higher.
+    pub async fn index(&self, verified: Verified, permit: Permit) {
+        drop(self.0.send(Message::Index(Box::new(verified), permit)).await);
     }
 
     /// Posts an index that is not to be taken.
@@ -91,6 +95,7 @@ pub struct Driver {
     bundles: BTreeSet<taffrail_core::digest::Digest>,
     messages: mpsc::Receiver<Message>,
     shown: watch::Sender<Shown>,
+    showing: watch::Sender<Showing>,
     clock: Clock,
 }
 
@@ -102,6 +107,9 @@ struct Round {
     gone: Vec<AppId>,
     writes: Vec<Write>,
     acts: Vec<Act>,
+    prove: bool,
+    came: u64,
+    signed: Option<Bytes>,
 }
 
 impl Driver {
@@ -119,11 +127,18 @@ impl Driver {
             last_hash: snapshot.last_hash,
         };
         let bundles = snapshot.bundles.keys().copied().collect();
-        (
-            Driver { agent, journal, numbering, bundles, messages, shown, clock: Clock::after(0) },
-            Handle(sender),
-            seen,
-        )
+        let head = (snapshot.next_seq.saturating_sub(1), snapshot.last_hash);
+        let pending = agent.waiting().map(|held| held.mark).unwrap_or_default();
+        let signed = snapshot.index.filter(|_| agent.held().index.is_some());
+        let showing = watch::Sender::new(Showing { signed, pending, head, ..Showing::default() });
+        let clock = Clock::after(0);
+        let driver = Driver { agent, journal, numbering, bundles, messages, shown, showing, clock };
+        (driver, Handle(sender), seen)
+    }
+
+    /// What there is to show to the hub of its own words.
+    pub fn showing(&self) -> watch::Receiver<Showing> {
+        self.showing.subscribe()
     }
 
     /// Runs until `stop`.
@@ -168,14 +183,23 @@ impl Driver {
         let at = self.now();
         match message {
             Message::Input(input) => round.add(self.agent.step(*input, at)),
-            Message::Index(verified) => {
+            Message::Index(verified, permit) => {
                 let Verified { index, digest, .. } = &*verified;
-                let out = self.agent.step(Input::Index { index: index.clone(), digest: *digest }, at);
+                let waited = self.agent.waiting().is_some();
+                let input = Input::Index { index: index.clone(), digest: *digest, permit };
+                let out = self.agent.step(input, at);
+                round.came += 1;
                 if out.took_index {
                     performer.took(&verified);
                     let mark = Mark { epoch: index.mark.epoch, generation: index.mark.generation };
-                    round.writes.push(Write::PutIndex { bytes: verified.signed.into() });
+                    let bytes = Bytes::from(verified.signed);
+                    round.signed = Some(bytes.clone());
+                    round.writes.push(Write::PutIndex { bytes });
                     round.writes.push(Write::PutMark(mark));
+                    round.writes.extend(waited.then(|| setting(WAITING, Bytes::new())));
+                } else if out.kept_index {
+                    tracing::warn!(mark = %index.mark, "index of a restored hub waits for the adoption");
+                    round.writes.push(setting(WAITING, verified.signed.into()));
                 }
                 round.add(out);
             }
@@ -184,7 +208,7 @@ impl Driver {
 
     /// One transaction for everything, then the effects.
     async fn finish(&mut self, round: Round, performer: &mut dyn Performer) -> Result<(), journal::Error> {
-        let Round { facts, dirty, gone, mut writes, acts } = round;
+        let Round { facts, dirty, gone, mut writes, acts, prove, came, signed } = round;
         for app in &dirty {
             if let Some(instance) = self.agent.instance(app) {
                 let bytes = encoding::encode(instance).into();
@@ -205,10 +229,23 @@ impl Driver {
             *known = shown;
             differs
         });
+        self.show(prove, came, signed);
         for act in acts {
             performer.perform(act);
         }
         Ok(())
+    }
+
+    /// Shows what is durable now; whoever waits is woken only by a reason to speak to the hub.
+    fn show(&self, prove: bool, came: u64, signed: Option<Bytes>) {
+        self.showing.send_if_modified(|showing| {
+            showing.signed = signed.or(showing.signed.take());
+            showing.pending = self.agent.waiting().map(|held| held.mark).unwrap_or_default();
+            showing.head = (self.numbering.next_seq - 1, self.numbering.last_hash);
+            showing.asked += u64::from(prove);
+            showing.came += came;
+            prove || came > 0
+        });
     }
 
     /// Bundles that neither the index nor what is applied names.
@@ -225,7 +262,9 @@ impl Driver {
 
 impl Round {
     fn add(&mut self, out: Outputs) {
-        let Outputs { facts, dirty, gone, acts, .. } = out;
+        let Outputs { facts, dirty, gone, acts, stopped, prove, .. } = out;
+        self.prove |= prove;
+        self.writes.extend(stopped.map(|epoch| setting(STOPPED, epoch.to_be_bytes().to_vec().into())));
         self.facts.extend(facts);
         self.dirty.extend(dirty);
         for app in gone {
@@ -234,4 +273,8 @@ impl Round {
         }
         self.acts.extend(acts);
     }
+}
+
+fn setting(key: &str, bytes: Bytes) -> Write {
+    Write::PutSetting { key: key.to_owned(), bytes }
 }

@@ -9,8 +9,19 @@
 mod looping;
 mod number;
 mod outbox;
+mod prove;
 #[cfg(test)]
 mod tests;
 
 pub use looping::{Driver, Driving, Handle, Performer, Shown};
 pub use outbox::{Outbox, Sent};
+pub use prove::{Prover, Resumed, Showing};
+
+/// Setting of the journal: the signed index of a restored hub that waits for the adoption; empty if none does.
+const WAITING: &str = "waiting-index";
+
+/// Setting of the journal: the epoch (8 bytes, big-endian) in which two indexes of one mark were seen.
+const STOPPED: &str = "equivocation-epoch";
+
+/// Setting of the journal: the last receipt, as the hub signed it.
+const RECEIPT: &str = "signed-receipt";

@@ -1,14 +1,18 @@
 //! Events on their way to the hub: in order, again and again, until the receipt.
 
+use super::RECEIPT;
 use super::looping::Shown;
+use super::prove::Prover;
 use crate::bus::Bus;
 use crate::identity::{Keys, Member};
 use crate::journal::{self, Journal, Write};
+use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::cluster::Vitals;
 use taffrail_core::time::At;
 use taffrail_proto::event::decode_header;
+use taffrail_proto::proof::signed_receipt;
 use taffrail_proto::report::{Answer, BYTES_MAX, Carried, EVENTS_MAX, Outgoing, encode_request, open_answer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -50,6 +54,8 @@ pub struct Outbox {
     pub removed: CancellationToken,
     /// Shows how far it has come.
     pub sent: watch::Sender<Sent>,
+    /// What the hub may have to be shown.
+    pub prover: Prover,
 }
 
 impl Outbox {
@@ -88,6 +94,8 @@ impl Outbox {
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}
                 changed = self.shown.changed(), if answered => if changed.is_err() { return Ok(()) },
+                // An index came: the hub is there, whether it answered before or not.
+                Ok(()) = self.prover.changed() => {}
                 () = self.removed.cancelled() => {}
                 () = stop.cancelled() => {}
             }
@@ -98,7 +106,12 @@ impl Outbox {
     async fn round(&mut self) -> Result<bool, journal::Error> {
         let from = self.sent.borrow().receipted + 1;
         let Shown { held, last_seq } = *self.shown.borrow_and_update();
-        let rows = self.journal.outbox_from(from, EVENTS_MAX, BYTES_MAX as u64)?;
+        let mut rows = self.journal.outbox_from(from, EVENTS_MAX, BYTES_MAX as u64)?;
+        let proof = self.prover.due(self.incarnation, from - 1, &rows);
+        let proves = proof.is_some();
+        if proves {
+            rows.clear();
+        }
         let member = self.member.borrow().clone();
         let outgoing = Outgoing {
             account: member.account.clone(),
@@ -106,31 +119,41 @@ impl Outbox {
             at: wall(),
             vitals: Vitals { held, waiting: (last_seq + 1).saturating_sub(from) },
             events: rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect(),
+            proof,
         };
         let body = encode_request(&outgoing, &self.keys.event);
         let newest = rows.last().and_then(|row| decode_header(&row.header).ok());
         let trace = newest.and_then(|header| header.context.trace);
-        let answer = match self.bus.send(body.into(), trace.as_deref()).await {
-            Ok(bytes) => open_answer(&bytes, &member.account, &member.hub_key),
+        let (answer, signed) = match self.bus.send(body.into(), trace.as_deref()).await {
+            Ok(bytes) => (open_answer(&bytes, &member.account, &member.hub_key), signed_receipt(&bytes)),
             Err(error) => {
                 tracing::debug!(error = %taffrail_runtime::telemetry::chain(&error), "hub did not answer");
                 return Ok(false);
             }
         };
+        if proves && answer.is_ok() {
+            self.prover.answered();
+        }
         match answer {
             Ok((answer @ Answer::Receipt { .. }, mark)) => {
                 let last = rows.last().map_or(0, |row| row.seq);
                 let carried = Carried { incarnation: self.incarnation, from, last };
-                if let Some(seq) = answer.receipted(carried) {
-                    self.receipt(seq).await?;
+                if let Some(seq) = answer.receipted(carried).filter(|seq| *seq >= from) {
+                    self.receipt(seq, signed.unwrap_or_default().into()).await?;
                 }
-                if mark > held {
+                if mark > held.max(self.prover.pending()) {
                     self.behind.notify_one();
+                }
+                if mark < held {
+                    self.prover.hub_is_behind();
                 }
                 Ok(true)
             }
             Ok((Answer::Gap { incarnation, expected }, _)) => {
                 tracing::error!(incarnation, expected, from, "hub misses events that were receipted");
+                if expected < from {
+                    self.prover.hub_is_behind();
+                }
                 Ok(false)
             }
             Ok((Answer::Refused(reason), _)) => {
@@ -144,8 +167,10 @@ impl Outbox {
         }
     }
 
-    async fn receipt(&mut self, seq: u64) -> Result<(), journal::Error> {
-        self.journal.commit(vec![Write::Receipt { seq }]).await?;
+    async fn receipt(&mut self, seq: u64, signed: Bytes) -> Result<(), journal::Error> {
+        self.prover.keep(&signed);
+        let kept = Write::PutSetting { key: RECEIPT.to_owned(), bytes: signed };
+        self.journal.commit(vec![Write::Receipt { seq }, kept]).await?;
         self.sent.send_modify(|sent| sent.receipted = sent.receipted.max(seq));
         Ok(())
     }

@@ -20,6 +20,8 @@ pub struct Member {
     pub ca_pem: String,
     /// Signs indexes and receipts.
     pub hub_key: PublicKey,
+    /// Public half of the offline key that allows new epochs of the hub, if it has one.
+    pub restore_key: Option<PublicKey>,
     /// The hub's epoch.
     pub epoch: u64,
     /// Highest incarnation that the hub has seen of this cluster.
@@ -48,6 +50,10 @@ impl Member {
             nats_urls: joined.nats_urls.clone(),
             ca_pem: joined.ca_pem.clone(),
             hub_key: PublicKey::parse(&joined.hub_key).map_err(|_| bad("hub key"))?,
+            restore_key: match joined.restore_key.as_str() {
+                "" => None,
+                text => Some(PublicKey::parse(text).map_err(|_| bad("restore key"))?),
+            },
             epoch: joined.epoch,
             incarnation: joined.incarnation,
             received_at,

@@ -94,7 +94,15 @@ impl Renewer {
     /// # Errors
     /// [`Error`]: refused, or the new credentials cannot be kept. The old ones then stay.
     pub async fn renew(&mut self) -> Result<(), Error> {
-        let joined = self.ask().await?;
+        let mut joined = self.ask().await?;
+        // Whoever holds the hub must not be able to replace the key that is kept away from it.
+        if let Some(first) = &self.identity.kept.joined
+            && !first.restore_key.is_empty()
+            && first.restore_key != joined.restore_key
+        {
+            tracing::error!("hub names another restore key, the first one stays");
+            joined.restore_key.clone_from(&first.restore_key);
+        }
         let at = (self.identity.settings.clock)();
         tell_skew(at, At(joined.at_ms));
         let member = Member::parse(&joined, at)?;
@@ -154,6 +162,7 @@ mod tests {
             nats_urls: Vec::new(),
             ca_pem: String::new(),
             hub_key: PublicKey([0; 32]),
+            restore_key: None,
             epoch: 1,
             incarnation: 0,
             received_at: At(1_000_000),

@@ -17,6 +17,14 @@ pub struct Mark {
     pub generation: u64,
 }
 
+impl Mark {
+    /// Reads what [`fmt::Display`] writes.
+    pub fn parse(text: &str) -> Option<Mark> {
+        let (epoch, generation) = text.split_once('.')?;
+        Some(Mark { epoch: epoch.parse().ok()?, generation: generation.parse().ok()? })
+    }
+}
+
 impl fmt::Display for Mark {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}.{}", self.epoch, self.generation)
@@ -110,27 +118,63 @@ impl Index {
     }
 }
 
+/// What lets an index of a higher epoch in. Made at the edge, where signatures are checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Permit {
+    /// Nothing: no grant, one for another epoch, or one that the offline key did not sign.
+    #[default]
+    None,
+    /// A grant `failover`: another hub took over with a copy of the log.
+    Failover,
+    /// A grant `restore`: the hub lives on from a backup and has not adopted this cluster yet.
+    Restore,
+    /// A grant `restore`, and the hub has logged what this agent holds.
+    Adopted,
+}
+
 /// What an agent does with an index whose signature and cluster are right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// Take it.
     Take,
-    /// It is the one already held.
+    /// It is the one already known.
     Same,
+    /// Keep it, change nothing, and wait until the hub has adopted this cluster.
+    Hold,
     /// Do not take it, and say so.
     Refuse(Refusal),
 }
 
-/// Judges an index against the one held (table in design, section 9).
-///
-/// `held` is the mark and the digest of the signed bytes of the index in force.
-pub fn judge(held: Option<(Mark, Digest)>, mark: Mark, digest: Digest) -> Verdict {
-    let Some((held_mark, held_digest)) = held else { return Verdict::Take };
-    if mark == held_mark {
-        return if digest == held_digest { Verdict::Same } else { Verdict::Refuse(Refusal::Equivocation) };
-    }
-    if mark < held_mark {
+/// Where an agent stands when an index comes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Mark of the index in force; zero before the first.
+    pub force: Mark,
+    /// The highest mark known: of the index in force, or of one that is kept and waits for the adoption.
+    pub latest: Mark,
+    /// Digest of the signed bytes of that index; `None` if only its mark is known, because the journal was lost.
+    pub digest: Option<Digest>,
+}
+
+/// Judges an index (table in design, section 9).
+pub fn judge(standing: &Standing, mark: Mark, digest: Digest, permit: Permit) -> Verdict {
+    let Standing { force, latest, digest: known } = *standing;
+    if mark < latest {
         return Verdict::Refuse(Refusal::Lower);
     }
-    if mark.epoch > held_mark.epoch { Verdict::Refuse(Refusal::NoGrant) } else { Verdict::Take }
+    match known {
+        Some(known) if mark == latest && known == digest => return Verdict::Same,
+        Some(_) if mark == latest => return Verdict::Refuse(Refusal::Equivocation),
+        _ => {}
+    }
+    if force == Mark::default() || mark.epoch == force.epoch {
+        return Verdict::Take;
+    }
+    match permit {
+        Permit::None => Verdict::Refuse(Refusal::NoGrant),
+        // Whether the other hub's log holds what this agent saw could only be told by a checkpoint of its hash tree.
+        Permit::Failover => Verdict::Refuse(Refusal::NoCheckpoint),
+        Permit::Restore => Verdict::Hold,
+        Permit::Adopted => Verdict::Take,
+    }
 }

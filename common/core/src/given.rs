@@ -54,12 +54,19 @@ pub(crate) fn sighting(track: &Track, letter: char, descends: bool) -> Sighting 
         track: track.clone(),
         also: Vec::new(),
         commit: commit(letter),
+        head: None,
         descends,
         author: "Ada <ada@example.com>".into(),
         subject: "Change it".into(),
         committed_at: At(5),
         trace: None,
     }
+}
+
+/// The same look, judged against the head in force.
+pub(crate) fn judged(state: &crate::source::State, sighting: Sighting) -> Sighting {
+    let head = state.head(&sighting.track).map(|head| head.commit.clone());
+    Sighting { head, ..sighting }
 }
 
 pub(crate) fn event(fact: HubFact) -> HubEvent {

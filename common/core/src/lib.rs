@@ -15,6 +15,7 @@ pub mod catalog;
 pub mod cluster;
 pub mod desired;
 pub mod digest;
+pub mod epoch;
 pub mod event;
 #[cfg(test)]
 mod given;

@@ -54,6 +54,12 @@ pub enum Error {
         /// What it waits for.
         cause: String,
     },
+    /// The hub's log is older than what its fleet holds.
+    #[error("the hub is read-only: its log is older than what its fleet holds")]
+    ReadOnly {
+        /// What shows it.
+        cause: String,
+    },
     /// More than one answer may hold.
     #[error("{sentence}")]
     TooMuch {
@@ -89,6 +95,7 @@ impl Error {
             Error::Unavailable { .. } => "API-006",
             Error::TooMuch { .. } => "API-007",
             Error::Internal { .. } => "API-008",
+            Error::ReadOnly { .. } => "API-009",
         }
     }
 
@@ -103,6 +110,7 @@ impl Error {
             | Error::Conflict { cause, .. }
             | Error::Refused { cause, .. }
             | Error::Unavailable { cause }
+            | Error::ReadOnly { cause }
             | Error::Internal { cause, .. } => cause.clone(),
         }
     }
@@ -116,6 +124,9 @@ impl Error {
             | Error::Refused { next, .. }
             | Error::TooMuch { next, .. } => next.clone(),
             Error::Unavailable { .. } | Error::Internal { .. } => "taffrail check".to_owned(),
+            Error::ReadOnly { .. } => {
+                "on the hub's machine: stop the hub, taffrail-hub restore --key FILE, start it".to_owned()
+            }
         }
     }
 
@@ -129,6 +140,7 @@ impl Error {
             Error::Unavailable { .. } => Code::Unavailable,
             Error::TooMuch { .. } => Code::ResourceExhausted,
             Error::Internal { .. } => Code::Internal,
+            Error::ReadOnly { .. } => Code::FailedPrecondition,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture;
+use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AccountKey;
 
@@ -37,10 +38,15 @@ pub async fn keeps_every_promise(
 
 async fn indexes(bus: &dyn Bus, [one, other]: &[AccountKey; 2]) {
     assert_eq!(bus.last_index(one).await.expect("read none"), None, "there is no index yet");
-    let first = bus.publish_index(one, Bytes::from_static(b"first"), Some(0)).await.expect("publish");
-    let second = bus.publish_index(one, Bytes::from_static(b"second"), Some(first)).await.expect("publish");
+    let mark = Mark { epoch: 1, generation: 7 };
+    let first = bus
+        .publish_index(one, Bytes::from_static(b"first"), Some(0), Mark::default())
+        .await
+        .expect("publish");
+    let second =
+        bus.publish_index(one, Bytes::from_static(b"second"), Some(first), mark).await.expect("publish");
     assert!(second > first, "numbers grow");
-    let late = bus.publish_index(one, Bytes::from_static(b"late"), Some(first)).await;
+    let late = bus.publish_index(one, Bytes::from_static(b"late"), Some(first), Mark::default()).await;
     assert!(matches!(late, Err(Error::Conflict { .. })), "an expectation holds: {late:?}");
     let stored = bus.last_index(one).await.expect("read").expect("stored");
     assert_eq!(
@@ -49,19 +55,26 @@ async fn indexes(bus: &dyn Bus, [one, other]: &[AccountKey; 2]) {
         "the last one is read"
     );
     assert_eq!(bus.last_index(other).await.expect("read other"), None, "clusters do not mix");
-    let third = bus.publish_index(other, Bytes::from_static(b"third"), None).await.expect("publish unasked");
+    let third = bus
+        .publish_index(other, Bytes::from_static(b"third"), None, Mark::default())
+        .await
+        .expect("publish unasked");
     assert!(third > second, "numbers grow over clusters");
     let large = Bytes::from(vec![0; INDEX_MAX + 1]);
-    let refused = bus.publish_index(one, large, None).await;
+    let refused = bus.publish_index(one, large, None, Mark::default()).await;
     assert!(matches!(refused, Err(Error::TooLarge { .. })), "too much is refused: {refused:?}");
-    bus.publish_index(other, Bytes::from(vec![7; INDEX_MAX]), None).await.expect("the most is taken");
+    bus.publish_index(other, Bytes::from(vec![7; INDEX_MAX]), None, Mark::default())
+        .await
+        .expect("the most is taken");
     for _ in 0..2 {
         bus.remove_index(one).await.expect("remove");
         assert_eq!(bus.last_index(one).await.expect("read removed"), None, "removed is gone");
     }
     assert!(bus.last_index(other).await.expect("read other").is_some(), "only the one named is removed");
-    let again =
-        bus.publish_index(one, Bytes::from_static(b"again"), Some(0)).await.expect("publish after removal");
+    let again = bus
+        .publish_index(one, Bytes::from_static(b"again"), Some(0), Mark::default())
+        .await
+        .expect("publish after removal");
     assert!(again > third, "numbers are not given twice");
 }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AccountKey;
 use taffrail_runtime::nats::Link;
@@ -84,6 +85,7 @@ impl Bus for Memory {
         account: &AccountKey,
         body: Bytes,
         expected: Option<u64>,
+        mark: Mark,
     ) -> Result<u64, Error> {
         if body.len() > INDEX_MAX {
             return Err(Error::TooLarge { what: "index", bytes: body.len(), max: INDEX_MAX });
@@ -95,7 +97,7 @@ impl Bus for Memory {
         }
         state.sequence += 1;
         let sequence = state.sequence;
-        state.indexes.insert(account.clone(), Index { sequence, body });
+        state.indexes.insert(account.clone(), Index { sequence, body, mark: Some(mark) });
         Ok(sequence)
     }
 

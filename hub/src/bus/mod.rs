@@ -16,8 +16,10 @@ use std::fmt;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AccountKey;
 use taffrail_runtime::nats::Link;
@@ -50,12 +52,14 @@ pub trait Bus: Send + Sync + 'static {
     /// Makes the streams where they are missing or differ, and says whether anything may be lost.
     async fn ensure(&self) -> Result<Ensured, Error>;
 
-    /// Stores a cluster's sealed index and tells its agent. Returns its number in the stream.
+    /// Stores a cluster's sealed index and tells its agent. Returns its number in the stream. The mark stands beside it in
+    /// the clear, for a hub whose log may be older.
     async fn publish_index(
         &self,
         account: &AccountKey,
         body: Bytes,
         expected: Option<u64>,
+        mark: Mark,
     ) -> Result<u64, Error>;
 
     /// The last index of a cluster.
@@ -99,6 +103,23 @@ pub struct Index {
     pub sequence: u64,
     /// Its bytes, as they were published.
     pub body: Bytes,
+    /// Its mark, if it was published with one. Nobody signed it.
+    pub mark: Option<Mark>,
+}
+
+/// Last indexes asked for at once when a hub starts.
+const MARKS_AT_ONCE: usize = 32;
+
+/// Marks of the last indexes of clusters. One that cannot be read is named and left out: what its agent holds tells as much.
+pub async fn marks(bus: &dyn Bus, accounts: Vec<AccountKey>) -> Vec<(AccountKey, Mark)> {
+    let asked = futures::stream::iter(accounts).map(|account| async move {
+        let found = bus.last_index(&account).await.unwrap_or_else(|error| {
+            tracing::warn!(%account, error = taffrail_runtime::telemetry::chain(&error), "last index not read");
+            None
+        });
+        Some((account, found?.mark?))
+    });
+    asked.buffer_unordered(MARKS_AT_ONCE).filter_map(std::future::ready).collect().await
 }
 
 /// Events of one cluster, which wait for their receipt.

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AccountKey;
 use taffrail_proto::subject;
@@ -152,12 +153,15 @@ impl Bus for Nats {
         account: &AccountKey,
         body: Bytes,
         expected: Option<u64>,
+        mark: Mark,
     ) -> Result<u64, Error> {
         if body.len() > INDEX_MAX {
             return Err(Error::TooLarge { what: "index", bytes: body.len(), max: INDEX_MAX });
         }
         let subject = subject::desired(account);
-        let mut message = PublishMessage::build().payload(body);
+        let mut headers = HeaderMap::new();
+        headers.insert(subject::HEADER_MARK, mark.to_string());
+        let mut message = PublishMessage::build().payload(body).headers(headers);
         if let Some(expected) = expected {
             message = message.expected_last_subject_sequence(expected);
         }
@@ -175,7 +179,9 @@ impl Bus for Nats {
                 .map_err(|error| Error::Read { what: "index", source: error.into() })?;
         let Some(message) = found else { return Ok(None) };
         let sequence = number(&message, NATS_SEQUENCE.as_ref()).ok_or(Error::Damaged { what: "index" })?;
-        Ok(Some(Index { sequence, body: message.payload }))
+        let header = message.headers.as_ref().and_then(|headers| headers.get(subject::HEADER_MARK));
+        let mark = header.and_then(|text| Mark::parse(text.as_str()));
+        Ok(Some(Index { sequence, body: message.payload, mark }))
     }
 
     async fn remove_index(&self, account: &AccountKey) -> Result<(), Error> {

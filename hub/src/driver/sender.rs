@@ -75,6 +75,7 @@ impl Sender {
             incarnation: 1,
             at: At(6),
             vitals: Vitals::default(),
+            proof: None,
         };
         encode_request(&outgoing, &self.key).into()
     }

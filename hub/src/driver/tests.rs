@@ -138,6 +138,7 @@ fn request(versions: &[&str]) -> (Vec<(bytes::Bytes, bytes::Bytes)>, Incoming) {
         at: At(6),
         vitals: Vitals::default(),
         events: events.clone(),
+        proof: None,
     };
     let bytes = encode_request(&outgoing, &key());
     (events, open_request(&bytes, &account(), &key().public()).unwrap())
@@ -238,6 +239,7 @@ async fn live(running: &Running) {
             track: track("shop"),
             also: vec!["HEAD".into()],
             commit: commit.clone(),
+            head: None,
             descends: true,
             author: "Ben <ben@example.com>".into(),
             subject: "Sell more".into(),

@@ -33,6 +33,7 @@ pub struct Admit {
 struct Member {
     cluster: String,
     user_key: String,
+    restore_key: Option<PublicKey>,
     epoch: u64,
     incarnation: u64,
 }
@@ -49,6 +50,7 @@ impl Admit {
             let member = Member {
                 cluster: name.to_string(),
                 user_key: enrolment.user_key.clone(),
+                restore_key: state.epochs.restore_key.map(PublicKey),
                 epoch: state.planner.epoch,
                 incarnation: enrolment.chain.incarnation,
             };
@@ -79,6 +81,7 @@ impl Admit {
             nats_urls: self.nats_urls.clone(),
             ca_pem: self.ca_pem.clone(),
             hub_key: self.vault.signer.public().to_string(),
+            restore_key: member.restore_key.map(|key| key.to_string()).unwrap_or_default(),
             epoch: member.epoch,
             incarnation: member.incarnation,
             valid_ms: until.since(at).0,
@@ -124,13 +127,13 @@ impl Admission for Admit {
                 let (member, _) = self.member(&account).await?;
                 self.issue(&account, user, member).await
             }
+            Reply::Refused { reason } => {
+                self.discard(made).await;
+                Err(Refused::new(Code::Unavailable, format!("{reason}.")))
+            }
             Reply::JoinRefused(reason) => {
                 self.discard(made).await;
                 Err(join::refused(reason))
-            }
-            Reply::Refused { reason } => {
-                self.discard(made).await;
-                Err(Refused::new(Code::Unavailable, reason))
             }
             other => {
                 tracing::error!(reply = ?other, "a join was answered with another reply");

@@ -21,6 +21,9 @@ struct Looked {
     clusters: usize,
     silent: Vec<String>,
     failures: Vec<String>,
+    epoch: u64,
+    read_only: Option<String>,
+    unadopted: usize,
 }
 
 impl FleetService {
@@ -38,7 +41,7 @@ impl FleetService {
                 .then("look at the hub's own log");
             return Answer { view: View { now_ms: now.0, ..View::default() }, value: vec![part.part(now)] };
         };
-        let mut rows = vec![self.log_part(), self.nats_part()];
+        let mut rows = vec![self.log_part(), epoch(&looked), self.nats_part()];
         let folder = self.settings.data_dir.clone();
         rows.push(tokio::task::spawn_blocking(move || disk(&folder)).await.unwrap_or_else(|error| {
             Row::new("disk", PartStatus::Unknown, "The disk was not looked at.").because(error.to_string())
@@ -100,6 +103,9 @@ fn look(sight: Sight<'_>) -> Looked {
         clusters: joined.clone().count(),
         silent: silent.map(|(name, _)| name.to_string()).collect(),
         failures: state.planner.failures.keys().map(ToString::to_string).collect(),
+        epoch: state.planner.epoch,
+        read_only: sight.hub.read_only().map(ToString::to_string),
+        unadopted: sight.hub.unadopted(),
     }
 }
 
@@ -135,6 +141,28 @@ impl Row {
             cause: self.cause,
             next: self.next,
             looked_at_ms: self.looked_at.unwrap_or(now).0,
+        }
+    }
+}
+
+fn epoch(looked: &Looked) -> Row {
+    let Looked { epoch, read_only, unadopted, .. } = looked;
+    if let Some(why) = read_only {
+        return Row::new(
+            "epoch",
+            PartStatus::Failed,
+            "Read-only: the log is older than what the fleet holds.",
+        )
+        .because(why.clone())
+        .then("stop the hub, taffrail-hub restore --key FILE, start it");
+    }
+    match unadopted {
+        0 => Row::new("epoch", PartStatus::Ok, format!("Epoch {epoch}.")),
+        waiting => {
+            let message = format!("Epoch {epoch}: {waiting} clusters have not shown yet what they hold.");
+            Row::new("epoch", PartStatus::Warning, message)
+                .because("the hub was restored; nothing changes on a cluster before that is logged")
+                .then("taffrail get clusters")
         }
     }
 }

@@ -3,7 +3,9 @@
 use super::instance::object_name;
 use serde_json::{Value, json};
 use taffrail_core::catalog::{Declared, Destination, Listing, Root};
+use taffrail_core::cluster::Number;
 use taffrail_core::desired::{Change, Withdrawal};
+use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::{Journal, Status};
 use taffrail_core::event::{AgentFact, HubFact};
 use taffrail_core::object::Key;
@@ -107,8 +109,28 @@ fn cluster(fact: &HubFact) -> Value {
         HubFact::EventRefused { account, reason, incarnation, seq } => {
             json!({"account": account.as_str(), "reason": reason, "incarnation": incarnation, "seq": seq})
         }
+        other => epoch(other),
+    }
+}
+
+fn epoch(fact: &HubFact) -> Value {
+    match fact {
+        HubFact::RestoreKeyMade { key } => json!({"key": Digest(*key).to_string()}),
+        HubFact::LogBehind { evidence } => json!({"evidence": evidence.to_string()}),
+        HubFact::EpochRaised { grant } => json!({"epoch": grant.epoch, "kind": grant.kind.name()}),
+        HubFact::EventsLost { first, last } => json!({"first": number(*first), "last": number(*last)}),
+        HubFact::ClusterAdopted { mark, held, changes, chain } => json!({
+            "mark": mark.to_string(),
+            "held": held.to_string(),
+            "changes": changes.iter().map(change).collect::<Vec<_>>(),
+            "chain": number(chain.number()),
+        }),
         _ => json!({}),
     }
+}
+
+fn number(of: Number) -> Value {
+    json!({"incarnation": of.incarnation, "seq": of.seq})
 }
 
 fn agent(fact: &AgentFact) -> Value {
@@ -136,7 +158,9 @@ fn agent(fact: &AgentFact) -> Value {
             json!({"object": key(object), "manager": manager, "fields": fields})
         }
         AgentFact::Pruned { objects } => json!({"objects": keys(objects)}),
-        AgentFact::Withdrawn { deleted, kept } => json!({"deleted": deleted, "kept": kept}),
+        AgentFact::Withdrawn { since, deleted, kept } => {
+            json!({"since": since.map(|mark| mark.to_string()), "deleted": deleted, "kept": kept})
+        }
         AgentFact::IndexRefused { mark, reason } => {
             json!({"mark": mark.to_string(), "reason": reason.name()})
         }

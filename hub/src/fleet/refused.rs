@@ -18,6 +18,10 @@ pub(super) fn told(rejected: Rejected) -> Error {
     match rejected {
         Rejected::Source(reason) => of_source(reason, sentence),
         Rejected::Cluster(reason) => of_cluster(reason, sentence),
+        Rejected::ReadOnly { why } => {
+            Error::ReadOnly { cause: format!("It was restored from an older backup: {why}.") }
+        }
+        Rejected::Epoch(_) => refused(sentence, "An epoch begins once.", "taffrail check"),
         Rejected::UnknownApp(app) => Error::NotFound { what: "app", name: app.to_string() },
         Rejected::NotPlaced { app, .. } => refused(
             sentence,

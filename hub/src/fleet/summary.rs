@@ -88,6 +88,36 @@ fn hub(fact: &HubFact, header: &Header, commit: Option<&CommitId>, cluster: &str
         HubFact::EventRefused { reason, seq, .. } => {
             format!("Events from number {seq} were refused: {reason}.")
         }
+        other => epoch(other, cluster),
+    }
+}
+
+fn epoch(fact: &HubFact, cluster: &str) -> String {
+    match fact {
+        HubFact::RestoreKeyMade { .. } => {
+            String::from("The restore key was made; it belongs off this machine.")
+        }
+        HubFact::LogBehind { evidence } if cluster.is_empty() => {
+            format!("The hub only reads, its log is too old: {evidence}.")
+        }
+        HubFact::LogBehind { evidence } => {
+            format!("The hub only reads, its log is too old for cluster {cluster}: {evidence}.")
+        }
+        HubFact::EpochRaised { grant } => {
+            format!("Epoch {} begins by a grant of the restore key ({}).", grant.epoch, grant.kind.name())
+        }
+        HubFact::EventsLost { first, last } => {
+            format!(
+                "Events {first} to {last} of {cluster} are lost with the log that was replaced by a backup."
+            )
+        }
+        HubFact::ClusterAdopted { held, changes, .. } => {
+            let count = changes.len();
+            format!(
+                "Cluster {cluster} showed that it holds index {held}: {count} entries differed and were taken over."
+            )
+        }
+        _ => String::new(),
     }
 }
 
@@ -136,7 +166,7 @@ fn agent(fact: &AgentFact, header: &Header, commit: Option<&CommitId>, cluster: 
                 list(objects.iter().map(object_name))
             )
         }
-        AgentFact::Withdrawn { deleted, kept } => {
+        AgentFact::Withdrawn { deleted, kept, .. } => {
             format!("{app} is gone from {cluster}: {deleted} objects deleted, {kept} left.")
         }
         AgentFact::IndexRefused { mark, reason } => {
@@ -146,6 +176,9 @@ fn agent(fact: &AgentFact, header: &Header, commit: Option<&CommitId>, cluster: 
                 Refusal::Lower => "it is older than the one held",
                 Refusal::Equivocation => "another index of the same number was taken before",
                 Refusal::NoGrant => "its epoch is higher, and nothing allows that",
+                Refusal::NoCheckpoint => {
+                    "its epoch is higher by a failover, and no checkpoint proves the log"
+                }
             };
             format!("The agent of {cluster} refused index {mark}: {why}.")
         }

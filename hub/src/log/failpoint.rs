@@ -6,6 +6,7 @@ pub(crate) enum Place {
     /// The batch is made and nothing of it is written.
     BeforeWrite,
     /// Written to the file and not synced.
+    #[cfg(test)]
     BeforeSync,
     /// Durable, and no ticket has resolved.
     AfterSync,

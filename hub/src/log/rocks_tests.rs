@@ -198,6 +198,9 @@ fn every_ticket_waits_for_an_fsync_and_a_queue_shares_one() {
     }
     let shared = synced() - before;
     assert!(shared < 250, "500 batches took {shared} fsyncs");
+    let before = (synced(), log.syncs());
+    assert_eq!(log.append(506, Vec::new()).wait().unwrap(), 505);
+    assert_eq!((synced(), log.syncs()), before, "a question costs no fsync");
 }
 
 #[tokio::test]

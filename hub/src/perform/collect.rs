@@ -26,9 +26,12 @@ pub async fn collect(tools: Arc<Tools>, handle: Handle, kept: usize, stop: Cance
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        let Ok((indexes, renderings)) = handle.look(|hub, _| (named(hub), renderings(hub))).await else {
-            return;
-        };
+        let looked = handle.look(|hub, _| (hub.read_only().is_some(), named(hub), renderings(hub))).await;
+        let Ok((read_only, indexes, renderings)) = looked else { return };
+        // A log that is too old does not know what is needed.
+        if read_only {
+            continue;
+        }
         for (cluster, index) in indexes {
             let past = history.entry(cluster).or_default();
             if past.back() != Some(&index) {

@@ -115,7 +115,7 @@ impl Desk {
     async fn open(&self, account: &AccountKey, body: &[u8]) -> anyhow::Result<Result<Opened, &'static str>> {
         let known = self.entry(account, |known| known.key);
         if let Some(known) = known
-            && let Ok(incoming) = open_request(body, account, &known)
+            && let Ok(incoming) = self.verified(account, body, &known)
         {
             return Ok(Ok(Ok(incoming)));
         }
@@ -130,7 +130,16 @@ impl Desk {
             Err(stranger) => return Ok(Err(stranger)),
         };
         self.entry(account, |known| known.key = Some(key));
-        Ok(Ok(open_request(body, account, &key)))
+        Ok(Ok(self.verified(account, body, &key)))
+    }
+
+    /// The request with what it shows of the hub's own earlier words, all signatures checked.
+    fn verified(&self, account: &AccountKey, body: &[u8], key: &PublicKey) -> Opened {
+        let mut incoming = open_request(body, account, key)?;
+        let stated = incoming.stated.take();
+        let shown = stated.map(|stated| stated.verify(&self.vault.signer.public(), account));
+        incoming.batch.proof = shown.transpose()?;
+        Ok(incoming)
     }
 
     /// Takes a place for a request; `false` if the account has taken all of its own.

@@ -21,6 +21,7 @@ use std::sync::Arc;
 use taffrail_core::id::AccountKey;
 use taffrail_core::node::hub::{Debt, Effect, Input};
 use taffrail_core::source::Track;
+use taffrail_proto::index::Terms;
 use taffrail_runtime::telemetry::adopt;
 use tokio::sync::{Semaphore, watch as channel};
 use tokio_util::task::TaskTracker;
@@ -123,9 +124,9 @@ impl Performer for Perform {
                 let job = render::Job { variant, commit, previous };
                 self.pay(debt, &self.rendering, trace.as_deref(), render::render(tools, job));
             }
-            Effect::Publish { cluster, account, box_key, index } => {
+            Effect::Publish { cluster, account, box_key, index, grant, adopted } => {
                 let debt = Debt::Publish(cluster.clone());
-                let job = publish::Job { cluster, account, box_key, index };
+                let job = publish::Job { cluster, account, box_key, index, terms: Terms { grant, adopted } };
                 let trace = job.trace();
                 self.pay(debt, &self.publishing, trace.as_deref(), publish::publish(tools, job));
             }

@@ -4,11 +4,11 @@ use super::Tools;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use taffrail_core::desired::Index;
+use taffrail_core::desired::{Entry, Index};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, ClusterName};
 use taffrail_core::node::hub::Input;
-use taffrail_proto::index;
+use taffrail_proto::index::{self, Terms};
 use taffrail_proto::seal::{BoxPublicKey, BundleKey};
 
 /// What is to be published.
@@ -17,6 +17,7 @@ pub(super) struct Job {
     pub(super) account: AccountKey,
     pub(super) box_key: String,
     pub(super) index: Index,
+    pub(super) terms: Terms,
 }
 
 impl Job {
@@ -30,11 +31,15 @@ impl Job {
 pub(super) async fn publish(tools: Arc<Tools>, job: Job) -> anyhow::Result<Input> {
     let recipient = BoxPublicKey::parse(&job.box_key)?;
     let mut keys = BTreeMap::new();
-    for entry in job.index.entries.values().filter(|entry| entry.withdrawn.is_none()) {
+    // What was taken over from before a restore may be rendered no more here; its agent holds the bundle. It gets a key with
+    // the entry that a rendering under this epoch makes, and not before: the same mark must always be the same bytes.
+    let epoch = job.index.mark.epoch;
+    let keyed = |entry: &&Entry| entry.withdrawn.is_none() && entry.since.epoch == epoch;
+    for entry in job.index.entries.values().filter(keyed) {
         keys.insert(entry.sealed, offer(&tools, entry.digest, entry.sealed).await?);
     }
-    let sealed = index::seal(&job.index, &job.account, &recipient, &tools.vault.signer, &keys)?;
-    tools.bus.publish_index(&job.account, sealed.into(), None).await?;
+    let sealed = index::seal(&job.index, &job.account, &recipient, &tools.vault.signer, &keys, &job.terms)?;
+    tools.bus.publish_index(&job.account, sealed.into(), None, job.index.mark).await?;
     tracing::debug!(cluster = %job.cluster, mark = %job.index.mark, "published index");
     Ok(Input::Published { cluster: job.cluster, mark: job.index.mark })
 }

@@ -160,10 +160,11 @@ impl Watch {
         let known = self.handle.look(move |hub, _| {
             let state = hub.state().sources.tracks.get(&of);
             let head = state.and_then(|state| state.head.as_ref()).map(|head| head.commit.clone());
-            (head, state.and_then(|state| state.parked.clone()))
+            (head, state.and_then(|state| state.parked.clone()), hub.wants_look(&of))
         });
-        let (head, parked) = known.await?;
-        let seen = (head.as_ref() == Some(commit) && parked.is_none()) || parked.as_ref() == Some(commit);
+        let (head, parked, wanted) = known.await?;
+        let seen = !wanted
+            && ((head.as_ref() == Some(commit) && parked.is_none()) || parked.as_ref() == Some(commit));
         Ok((!seen).then_some(head))
     }
 }
@@ -187,6 +188,7 @@ async fn sighting(
         track,
         also: Vec::new(),
         commit,
+        head,
         descends,
         author: format!("{} <{}>", meta.author_name, meta.author_email),
         subject: meta.subject,

@@ -33,7 +33,9 @@ pub fn encode(fact: &AgentFact) -> Vec<u8> {
         AgentFact::Pruned { objects } => {
             v1::Pruned { objects: objects.iter().map(key).collect() }.encode_to_vec()
         }
-        AgentFact::Withdrawn { deleted, kept } => v1::Withdrawn { deleted, kept }.encode_to_vec(),
+        AgentFact::Withdrawn { since, deleted, kept } => {
+            v1::Withdrawn { deleted, kept, since: since.map(mark) }.encode_to_vec()
+        }
         AgentFact::IndexRefused { mark: of, reason } => {
             v1::IndexRefused { mark: Some(mark(of)), reason: reason.name().to_owned() }.encode_to_vec()
         }
@@ -128,7 +130,8 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<AgentFact>, Error> {
         }
         "Withdrawn" => {
             let raw: v1::Withdrawn = message("Withdrawn", payload)?;
-            AgentFact::Withdrawn { deleted: raw.deleted, kept: raw.kept }
+            let since = raw.since.map(|since| read_mark(Some(since)));
+            AgentFact::Withdrawn { since, deleted: raw.deleted, kept: raw.kept }
         }
         "IndexRefused" | "Equivocation" => {
             let raw: v1::IndexRefused = message("IndexRefused", payload)?;

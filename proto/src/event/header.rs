@@ -55,7 +55,8 @@ pub enum Decoded {
 /// Header and payload of a fact of the hub.
 pub fn encode_hub(event: &HubEvent) -> (Bytes, Bytes) {
     let payload = super::hub::encode(&event.fact);
-    let header = header(event.fact.kind(), &event.context, &payload, None);
+    let must_understand = event.fact.must_understand();
+    let header = v1::Header { must_understand, ..header(event.fact.kind(), &event.context, &payload, None) };
     (header.encode_to_vec().into(), payload.into())
 }
 

@@ -1,5 +1,6 @@
 //! Facts of the hub as payloads.
 
+use super::epoch;
 use super::parts::{
     change, listing, mark, read_change, read_listing, read_mark, read_root, read_track, read_variant, root,
     track, variant,
@@ -112,7 +113,7 @@ fn encode_cluster(fact: HubFact) -> Vec<u8> {
         HubFact::EventRefused { account, reason, incarnation, seq } => {
             v1::EventRefused { account: account.to_string(), reason, incarnation, seq }.encode_to_vec()
         }
-        _ => unreachable!("every other fact is encoded by the caller"),
+        other => epoch::encode(&other).unwrap_or_else(|| unreachable!("every other fact is encoded before")),
     }
 }
 
@@ -275,7 +276,7 @@ fn decode_cluster(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> 
                 seq: raw.seq,
             }
         }
-        _ => return Ok(None),
+        other => return epoch::decode(other, payload),
     };
     Ok(Some(fact))
 }

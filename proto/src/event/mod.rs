@@ -1,6 +1,7 @@
 //! Events as bytes: headers around payloads, one payload message per kind.
 
 pub mod agent;
+mod epoch;
 pub mod header;
 pub mod hub;
 pub mod numbering;

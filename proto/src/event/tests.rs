@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use taffrail_core::catalog::{Declared, Destination, Listing, MaxDeletes, Render, Root, SyncPolicy};
+use taffrail_core::cluster::{Chain, Number};
 use taffrail_core::desired::{Change, Entry, Mark, Policy, Withdrawal};
 use taffrail_core::digest::Digest;
+use taffrail_core::epoch::{Evidence, Grant, GrantKind};
 use taffrail_core::event::agent::{Journal, Phase, Refusal, Status, Trouble};
 use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context, HubEvent, HubFact};
 use taffrail_core::health::{Cause, Health};
@@ -191,6 +193,44 @@ fn hub_samples() -> Vec<HubFact> {
             seq: 9,
         },
     ]
+    .into_iter()
+    .chain(epoch_samples())
+    .collect()
+}
+
+/// One sample of every fact about epochs.
+fn epoch_samples() -> Vec<HubFact> {
+    let (first, last) = (Number { incarnation: 2, seq: 10 }, Number { incarnation: 3, seq: 4 });
+    let grant = Grant { epoch: 2, kind: GrantKind::Restore, signature: vec![7; 64] };
+    vec![
+        HubFact::RestoreKeyMade { key: [8; 32] },
+        HubFact::LogBehind { evidence: Evidence::Index { found: MARK, known: Mark::default() } },
+        HubFact::EpochRaised { grant },
+        HubFact::EventsLost { first, last },
+        HubFact::ClusterAdopted {
+            mark: Mark { epoch: 2, generation: 9 },
+            held: MARK,
+            changes: vec![change(Some(entry(None))), change(None)],
+            chain: Chain { incarnation: 3, seq: 4, hash: Digest([6; 32]) },
+        },
+    ]
+}
+
+/// Other evidence than the sample's, for the same kind.
+#[test]
+fn all_evidence_survives_its_encoding() {
+    let (first, last) = (Number { incarnation: 2, seq: 10 }, Number { incarnation: 3, seq: 4 });
+    for evidence in [
+        Evidence::EpochFile { found: 2, known: 1 },
+        Evidence::Bus { found: MARK, known: Mark::default() },
+        Evidence::Receipt { found: last, known: first },
+    ] {
+        let event = HubEvent { context: context(), fact: HubFact::LogBehind { evidence } };
+        let (header, payload) = encode_hub(&event);
+        let header = decode_header(&header).unwrap();
+        assert!(header.must_understand, "an older hub must not go on over it");
+        assert_eq!(decode(&header, &payload).unwrap(), Decoded::Hub(event));
+    }
 }
 
 /// One sample of every fact of an agent.
@@ -229,10 +269,15 @@ fn agent_samples() -> Vec<AgentFact> {
         },
         AgentFact::FieldsTaken { object: key(), manager: "helm".into(), fields },
         AgentFact::Pruned { objects: vec![key()] },
-        AgentFact::Withdrawn { deleted: 5, kept: 1 },
+        AgentFact::Withdrawn { since: None, deleted: 5, kept: 1 },
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Lower },
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Equivocation },
     ]
+}
+
+/// Kinds that got a field since their golden bytes were written: the name of the new form, and a sample.
+fn later_forms() -> Vec<(&'static str, AgentFact)> {
+    vec![("Withdrawn-since", AgentFact::Withdrawn { since: Some(MARK), deleted: 5, kept: 1 })]
 }
 
 fn context() -> Context {
@@ -259,7 +304,10 @@ fn encoded() -> BTreeMap<&'static str, (Vec<u8>, Vec<u8>)> {
         let kind = fact.kind();
         (kind, pair(encode_agent(&AgentEvent { context: context(), fact }, &place())))
     });
-    hub.chain(agent).collect()
+    let later = later_forms()
+        .into_iter()
+        .map(|(name, fact)| (name, pair(encode_agent(&AgentEvent { context: context(), fact }, &place()))));
+    hub.chain(agent).chain(later).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -301,7 +349,7 @@ fn every_fact_survives_its_encoding() {
         assert_eq!((read.kind.as_str(), read.place.as_ref()), (event.fact.kind(), None));
         assert_eq!(decode(&read, &payload).unwrap(), Decoded::Hub(event));
     }
-    for fact in agent_samples() {
+    for fact in agent_samples().into_iter().chain(later_forms().into_iter().map(|(_, fact)| fact)) {
         let event = AgentEvent { context: context(), fact };
         let (header, payload) = encode_agent(&event, &place());
         let read = decode_header(&header).unwrap();

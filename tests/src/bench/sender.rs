@@ -84,6 +84,7 @@ impl Sender {
             at: At(1),
             vitals: Vitals { held: Mark { epoch: 1, generation: 1 }, waiting: 0 },
             events: self.events(count)?,
+            proof: None,
         };
         Ok(encode_request(&outgoing, &self.key).into())
     }

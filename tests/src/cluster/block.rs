@@ -15,7 +15,7 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// 256 addresses: `.1` is this machine as the node sees it, `.2` the node, `.64/26` its pods, `.128/25` services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Block {
+pub struct Block {
     second: u8,
     third: u8,
 }

@@ -33,7 +33,7 @@ pub struct Options {
     /// API server, in half the memory, where objects stay as they are written.
     pub nodes: u32,
     /// Addresses of a real node that comes later ([`super::Node`]); there are no fake ones beside it.
-    pub(super) real: Option<Block>,
+    pub real: Option<Block>,
     /// More flags for the API server, for instance `--feature-gates`.
     pub api_server_flags: Vec<String>,
 }

@@ -26,6 +26,7 @@ pub(crate) mod ports;
 mod process;
 mod programs;
 
+pub use block::Block;
 pub use control_plane::{Cluster, Options};
 pub use image::Image;
 pub use node::Node;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fleet::{BOUND, Fleet, Member};
 use super::{Chains, each_once, in_order, wait_for};
 
-/// The one error that a story may cause on purpose.
+/// The one error that any story may cause on purpose.
 const MEANT: &str = "nats-server ended, will be started again";
 
 /// Every event that an agent counted is in the log once and in order, no index has a mark twice, no part of the hub

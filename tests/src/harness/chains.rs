@@ -20,13 +20,22 @@ pub fn in_order(events: &[Value]) -> Result<Chains> {
     each_once(events)
 }
 
-/// Numbers count from 1 without gap and double, for each cluster and incarnation, in the order of the log.
+/// Numbers count from 1 without gap and double, for each cluster and incarnation, in the order of the log. What is missing
+/// is named by an event.
 ///
 /// # Errors
 /// One is missing, or there twice.
 pub fn each_once(events: &[Value]) -> Result<Chains> {
     let mut chains = Chains::new();
-    for event in events.iter().filter(|event| event["seq"] != 0) {
+    for event in events.iter().filter(|event| event["seq"] != 0 || event["kind"] == "EventsLost") {
+        if event["kind"] == "EventsLost" {
+            let number = |end: &str, part: &str| event["detail"][end][part].as_u64().unwrap_or_default();
+            let cluster = event["cluster"].as_str().unwrap_or_default().to_owned();
+            let last = chains.entry((cluster.clone(), number("first", "incarnation"))).or_default();
+            ensure!(*last + 1 == number("first", "seq"), "{cluster}: {event} follows {last}");
+            chains.insert((cluster, number("last", "incarnation")), number("last", "seq"));
+            continue;
+        }
         let (Some(cluster), Some(incarnation), Some(seq)) =
             (event["cluster"].as_str(), event["incarnation"].as_u64(), event["seq"].as_u64())
         else {
@@ -69,5 +78,13 @@ mod tests {
             let events: Vec<Value> = numbers.iter().map(|seq| event(*seq)).collect();
             assert_eq!(each_once(&events).is_ok(), fine, "{numbers:?}");
         }
+        let number = |seq: u64| serde_json::json!({"incarnation": 1, "seq": seq});
+        let lost = |first, last| {
+            let detail = serde_json::json!({"first": number(first), "last": number(last)});
+            serde_json::json!({"kind": "EventsLost", "cluster": "lab", "seq": 0, "detail": detail})
+        };
+        assert!(each_once(&[event(1), lost(2, 4), event(5)]).is_ok(), "what is missing is named");
+        assert!(each_once(&[event(1), lost(2, 4), event(6)]).is_err());
+        assert!(each_once(&[event(1), lost(3, 4), event(5)]).is_err(), "not all of it");
     }
 }

@@ -6,7 +6,7 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::ExitStatus;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::cli::{Cli, Feed, Output};
 use super::clock::ShiftedClock;
-use super::process::{Plan, Process};
+use super::process::{Plan, Process, command};
 use super::programs::program;
 use super::wait::wait_for;
 use crate::cluster::{Programs, ports};
@@ -191,6 +191,34 @@ impl Hub {
         ready.with_context(|| format!("start the hub, which wrote:\n{}", process.log_tail()))??;
         self.process = Some(process);
         Ok(())
+    }
+
+    /// Starts the hub and does not wait for it: one that only reads is never ready.
+    ///
+    /// # Errors
+    /// The program cannot be started.
+    pub fn begin(&mut self) -> Result<()> {
+        self.kill();
+        self.process = Some(self.plan.start()?);
+        Ok(())
+    }
+
+    /// The folder with everything that it keeps.
+    pub fn data_dir(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// Runs `taffrail-hub ARGUMENTS` with the settings of this hub, which must not run, and returns what it wrote.
+    ///
+    /// # Errors
+    /// It did not end with 0.
+    pub async fn program(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = command(&self.plan.program);
+        command.args(arguments).args(&self.plan.arguments).stdin(Stdio::null());
+        let output = tokio::process::Command::from(command).output().await.context("start taffrail-hub")?;
+        let wrote = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "taffrail-hub {}: {wrote}", arguments.join(" "));
+        String::from_utf8(output.stdout).context("read what taffrail-hub wrote")
     }
 
     /// Stops the hub with SIGTERM and waits until it has ended.

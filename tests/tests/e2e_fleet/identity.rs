@@ -125,6 +125,7 @@ fn unsent(agent: &Agent, stolen: &Stolen) -> Result<(Vec<u8>, Outgoing)> {
         at: At(0),
         vitals: Vitals::default(),
         events: rows.into_iter().map(|row| (row.header, row.payload)).collect(),
+        proof: None,
     };
     Ok((encode_request(&outgoing, &stolen.event_key), outgoing))
 }
@@ -195,7 +196,7 @@ async fn a_forged_event_is_refused_and_recorded(fleet: &Fleet) -> Result<()> {
 fn forged_event(account: &AccountKey, seq: u64) -> Outgoing {
     use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context as Of};
     use taffrail_proto::event::{Place, encode_agent};
-    let fact = AgentFact::Withdrawn { deleted: 100, kept: 0 };
+    let fact = AgentFact::Withdrawn { since: None, deleted: 100, kept: 0 };
     let event = AgentEvent { context: Of::new(Actor::Agent, At(1)), fact };
     let place = Place {
         account: account.clone(),
@@ -209,5 +210,6 @@ fn forged_event(account: &AccountKey, seq: u64) -> Outgoing {
         at: At(1),
         vitals: Vitals::default(),
         events: vec![encode_agent(&event, &place)],
+        proof: None,
     }
 }

@@ -10,4 +10,5 @@ mod guards;
 mod identity;
 mod membership;
 mod orders;
+mod restores;
 mod trace;

@@ -1,6 +1,7 @@
 //! What breaks: the server killed, its streams wiped, credentials renewed in the middle.
 
 use std::sync::Arc;
+use taffrail_core::desired::Mark;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -18,7 +19,10 @@ async fn a_killed_server_comes_back_with_its_streams_and_its_clients() {
     let hub = Arc::new(ground.hub().await);
     let mut answers = std::pin::pin!(ensured(hub.clone()));
     assert_eq!(timeout(BOUND, answers.next()).await.unwrap(), Some(Ensured::Refill));
-    let sequence = hub.publish_index(&cluster.account, Bytes::from_static(b"before"), Some(0)).await.unwrap();
+    let sequence = hub
+        .publish_index(&cluster.account, Bytes::from_static(b"before"), Some(0), Mark::default())
+        .await
+        .unwrap();
     let agent = ground.agent(&cluster.account).await;
     let mut indexes = agent.indexes();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "before");
@@ -32,7 +36,9 @@ async fn a_killed_server_comes_back_with_its_streams_and_its_clients() {
 
     assert_eq!(timeout(BOUND, answers.next()).await.unwrap(), Some(Ensured::Kept));
     until(agent.link(), |link| link.up && link.connects == 2).await;
-    hub.publish_index(&cluster.account, Bytes::from_static(b"after"), Some(sequence)).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"after"), Some(sequence), Mark::default())
+        .await
+        .unwrap();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "after");
     let answer = async {
         let request = timeout(BOUND, requests.next()).await.unwrap().unwrap();
@@ -50,7 +56,7 @@ async fn wiped_streams_ask_for_a_refill() {
     let hub = Arc::new(ground.hub().await);
     let mut answers = std::pin::pin!(ensured(hub.clone()));
     assert_eq!(timeout(BOUND, answers.next()).await.unwrap(), Some(Ensured::Refill));
-    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None, Mark::default()).await.unwrap();
     let agent = ground.agent(&cluster.account).await;
     let mut indexes = agent.indexes();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "before");
@@ -60,7 +66,9 @@ async fn wiped_streams_ask_for_a_refill() {
     ground.start_server().await;
     assert_eq!(timeout(BOUND, answers.next()).await.unwrap(), Some(Ensured::Refill));
     assert_eq!(hub.last_index(&cluster.account).await.unwrap(), None);
-    hub.publish_index(&cluster.account, Bytes::from_static(b"again"), Some(0)).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"again"), Some(0), Mark::default())
+        .await
+        .unwrap();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "again");
 }
 
@@ -72,7 +80,7 @@ async fn an_index_published_while_the_agent_was_cut_off_is_read_when_it_is_back(
     accounts.push(&cluster, now()).await.unwrap();
     let hub = ground.hub().await;
     hub.ensure().await.unwrap();
-    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None, Mark::default()).await.unwrap();
     let user = ground.user(&cluster.account);
     let agent = ground.agent_as(&cluster.account, &user).await;
     let mut indexes = agent.indexes();
@@ -81,7 +89,9 @@ async fn an_index_published_while_the_agent_was_cut_off_is_read_when_it_is_back(
     cluster.revoked.insert(user.key.clone(), now());
     accounts.push(&cluster, now()).await.unwrap();
     until(agent.link(), |link| !link.up).await;
-    hub.publish_index(&cluster.account, Bytes::from_static(b"meanwhile"), None).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"meanwhile"), None, Mark::default())
+        .await
+        .unwrap();
     let renewed = ground.user(&cluster.account);
     agent.renew(&renewed.jwt, &renewed.seed).await.unwrap();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "meanwhile");
@@ -95,13 +105,13 @@ async fn a_credential_is_renewed_without_losing_the_subscription() {
     ground.accounts().await.push(&cluster, now()).await.unwrap();
     let hub = ground.hub().await;
     hub.ensure().await.unwrap();
-    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"before"), None, Mark::default()).await.unwrap();
     let agent = ground.agent(&cluster.account).await;
     let mut indexes = agent.indexes();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "before");
     let renewed = ground.user(&cluster.account);
     agent.renew(&renewed.jwt, &renewed.seed).await.unwrap();
     until(agent.link(), |link| link.up && link.connects == 2).await;
-    hub.publish_index(&cluster.account, Bytes::from_static(b"after"), None).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"after"), None, Mark::default()).await.unwrap();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "after");
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::time::Instant;
+use taffrail_core::desired::Mark;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,7 +49,7 @@ struct Other {
 impl promises::Other for Other {
     async fn publish(&self, body: Bytes) {
         let account = self.cluster.lock().await.account.clone();
-        self.hub.publish_index(&account, body, None).await.expect("publish");
+        self.hub.publish_index(&account, body, None, Mark::default()).await.expect("publish");
     }
 
     async fn put_bundle(&self, id: Digest, body: Bytes) {
@@ -103,13 +104,13 @@ async fn an_agent_gets_its_index_and_the_bundles_it_names() {
     let agent = ground.agent(&mine.account).await;
     assert_eq!(agent.index().await.unwrap(), None);
 
-    hub.publish_index(&other.account, Bytes::from_static(b"not mine"), None).await.unwrap();
-    hub.publish_index(&mine.account, Bytes::from_static(b"stored"), None).await.unwrap();
+    hub.publish_index(&other.account, Bytes::from_static(b"not mine"), None, Mark::default()).await.unwrap();
+    hub.publish_index(&mine.account, Bytes::from_static(b"stored"), None, Mark::default()).await.unwrap();
     let mut indexes = agent.indexes();
     let mut next = async || timeout(BOUND, indexes.next()).await.expect("in time").expect("for ever");
     assert_eq!(next().await, "stored");
     for body in ["live 1", "live 2", "live 3"] {
-        hub.publish_index(&mine.account, Bytes::from(body), None).await.unwrap();
+        hub.publish_index(&mine.account, Bytes::from(body), None, Mark::default()).await.unwrap();
         assert_eq!(next().await, body);
     }
 

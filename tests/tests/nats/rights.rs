@@ -8,6 +8,7 @@ use futures::{FutureExt, StreamExt};
 use nkeys::KeyPair;
 use serde_json::json;
 use taffrail_agent::bus::Bus as _;
+use taffrail_core::desired::Mark;
 use taffrail_core::id::AccountKey;
 use taffrail_core::time::Span;
 use taffrail_hub::bus::Bus as _;
@@ -38,7 +39,7 @@ async fn scene() -> Scene {
     hub.ensure().await.unwrap();
     for cluster in [&own, &foreign] {
         let body = Bytes::from(format!("index of {}", cluster.name));
-        hub.publish_index(&cluster.account, body, None).await.unwrap();
+        hub.publish_index(&cluster.account, body, None, Mark::default()).await.unwrap();
     }
     hub.put_bundle(&taffrail_core::digest::Digest([1; 32]), Bytes::from_static(b"sealed")).await.unwrap();
     let login = ground.user(&own.account).login();
@@ -188,7 +189,11 @@ async fn a_reply_subject_reaches_no_further_than_a_direct_one() {
     assert_eq!(standing(&scene).await, before);
     let index = scene.hub.last_index(&scene.foreign.account).await.unwrap().unwrap();
     assert_eq!(index.body, "index of foreign");
-    scene.hub.publish_index(&scene.foreign.account, Bytes::from_static(b"next"), None).await.unwrap();
+    scene
+        .hub
+        .publish_index(&scene.foreign.account, Bytes::from_static(b"next"), None, Mark::default())
+        .await
+        .unwrap();
     assert_eq!(timeout(BOUND, indexes.next()).await.unwrap().unwrap(), "next", "nothing came in between");
 }
 
@@ -217,8 +222,8 @@ async fn a_subscription_hears_its_own_index_alone() {
         .expect("the server has taken what was sent before");
     let agent = scene.ground.agent(foreign).await;
     assert_eq!(agent.index().await.unwrap().unwrap(), "index of foreign");
-    scene.hub.publish_index(foreign, Bytes::from_static(b"theirs"), None).await.unwrap();
-    scene.hub.publish_index(own, Bytes::from_static(b"ours"), None).await.unwrap();
+    scene.hub.publish_index(foreign, Bytes::from_static(b"theirs"), None, Mark::default()).await.unwrap();
+    scene.hub.publish_index(own, Bytes::from_static(b"ours"), None, Mark::default()).await.unwrap();
     assert_eq!(timeout(BOUND, heard.next()).await.unwrap().unwrap().payload, "ours");
     for mut ears in overheard {
         if let Some(Some(message)) = ears.next().now_or_never() {

@@ -1,6 +1,7 @@
 //! The server's process: found, adopted, replaced, and what is said when that cannot be.
 
 use std::os::unix::fs::PermissionsExt;
+use taffrail_core::desired::Mark;
 
 use bytes::Bytes;
 use nkeys::KeyPair;
@@ -121,7 +122,9 @@ async fn a_hub_uses_a_server_of_others_that_trusts_its_signing_key() {
     accounts.push(&cluster, now()).await.unwrap();
     let hub = ground.hub().await;
     hub.ensure().await.unwrap();
-    hub.publish_index(&cluster.account, Bytes::from_static(b"index"), Some(0)).await.unwrap();
+    hub.publish_index(&cluster.account, Bytes::from_static(b"index"), Some(0), Mark::default())
+        .await
+        .unwrap();
     assert_eq!(ground.agent(&cluster.account).await.index().await.unwrap().unwrap(), "index");
 
     let started = Managed::start(settings(home.join("other"), 0), &ground.keys, now()).await;

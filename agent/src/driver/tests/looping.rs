@@ -1,14 +1,14 @@
 //! The loop: first the journal, then the world; numbers and hashes without gaps.
 
 use super::{account, started, until, west};
-use crate::driver::{Driver, Driving, Handle, Performer, Shown};
+use crate::driver::{Driver, Driving, Handle, Performer, Showing, Shown};
 use crate::journal::{Error, Journal, Memory, OutboxRow, Snapshot, Write};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use taffrail_core::catalog::MaxDeletes;
-use taffrail_core::desired::{Entry, Index, Mark, Policy};
+use taffrail_core::desired::{Entry, Index, Mark, Permit, Policy};
 use taffrail_core::digest::Digest;
 use taffrail_core::event::AgentFact;
 use taffrail_core::event::agent::{Journal as Found, Refusal};
@@ -16,7 +16,7 @@ use taffrail_core::id::{AppId, CommitId};
 use taffrail_core::node::agent::{Act, Agent, Held, Input};
 use taffrail_core::sync::Limits;
 use taffrail_proto::event::{Decoded, decode, decode_header};
-use taffrail_proto::index::Verified;
+use taffrail_proto::index::{Terms, Verified};
 use taffrail_proto::sign::sha256;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, yield_now};
@@ -89,6 +89,7 @@ struct Running {
     journal: Arc<dyn Journal>,
     handle: Handle,
     shown: watch::Receiver<Shown>,
+    showing: watch::Receiver<Showing>,
     seen: Arc<Mutex<Vec<(Act, Snapshot)>>>,
     took: Arc<Mutex<Vec<Mark>>>,
     stop: CancellationToken,
@@ -101,12 +102,13 @@ fn run(journal: Arc<dyn Journal>) -> Running {
     let snapshot = journal.load().unwrap();
     let driving = Driving { agent, journal: journal.clone(), snapshot, account: account(), cluster: west() };
     let (driver, handle, shown) = Driver::new(driving);
+    let showing = driver.showing();
     let (seen, took) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
     let mut looker = Looker { journal: journal.clone(), seen: seen.clone(), took: took.clone() };
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let end = tokio::spawn(async move { driver.run(&mut looker, stopped).await });
-    Running { journal, handle, shown, seen, took, stop, end }
+    Running { journal, handle, shown, showing, seen, took, stop, end }
 }
 
 impl Running {
@@ -162,7 +164,8 @@ fn index(generation: u64, bundle: Option<Digest>) -> Verified {
     let entries = bundle.map(|digest| (web(), entry(digest))).into_iter().collect();
     let signed = format!("signed {generation}").into_bytes();
     let index = Index { mark: mark(generation), entries };
-    Verified { index, digest: sha256(&signed), keys: BTreeMap::new(), signed }
+    let (keys, terms) = (BTreeMap::new(), Terms::default());
+    Verified { index, digest: sha256(&signed), keys, signed, terms }
 }
 
 #[tokio::test]
@@ -171,7 +174,7 @@ async fn the_journal_is_written_before_anything_is_done() {
     let running = run(journal.clone());
     journal.disk.send_replace(Disk::Held);
     running.start("1.0.0").await;
-    running.handle.index(index(1, Some(sha256(b"content")))).await;
+    running.handle.index(index(1, Some(sha256(b"content"))), Permit::None).await;
     settle().await;
     assert_eq!(*running.seen.lock().unwrap(), []);
     assert_eq!(*running.shown.borrow(), Shown::default());
@@ -194,7 +197,7 @@ async fn a_journal_that_cannot_be_written_ends_the_loop_and_nothing_is_done() {
     let journal = Slow::new(Memory::new(3));
     journal.disk.send_replace(Disk::Broken);
     let running = run(journal.clone());
-    running.handle.index(index(1, Some(sha256(b"content")))).await;
+    running.handle.index(index(1, Some(sha256(b"content"))), Permit::None).await;
     running.end.await.unwrap().unwrap_err();
     assert_eq!(*running.seen.lock().unwrap(), []);
     assert_eq!(*running.shown.borrow(), Shown::default());
@@ -204,7 +207,7 @@ async fn a_journal_that_cannot_be_written_ends_the_loop_and_nothing_is_done() {
 async fn an_index_is_taken_once_and_an_older_one_never() {
     let mut running = run(Arc::new(Memory::new(3)));
     for generation in [2, 2, 1] {
-        running.handle.index(index(generation, None)).await;
+        running.handle.index(index(generation, None), Permit::None).await;
     }
     running.wait_for_events(1).await; // The older one is refused, which is an event.
     assert_eq!(*running.took.lock().unwrap(), [mark(2)]);
@@ -219,7 +222,7 @@ async fn bundles_that_no_instance_needs_any_more_leave_with_the_index() {
     let put = |digest| Write::PutBundle { digest, bytes: Bytes::from_static(b"packed") };
     journal.commit(vec![put(old), put(new)]).await.unwrap();
     let mut running = run(journal.clone());
-    running.handle.index(index(1, Some(new))).await;
+    running.handle.index(index(1, Some(new)), Permit::None).await;
     until(&mut running.shown, |shown| shown.held == mark(1)).await;
     assert_eq!(journal.load().unwrap().bundles.keys().collect::<Vec<_>>(), [&new]);
 }
@@ -260,4 +263,35 @@ async fn numbers_have_no_gaps_and_hashes_are_chained_across_a_restart() {
     assert_eq!(versions, ["1.0.0", "2.0.0", "3.0.0"]);
     let snapshot = journal.load().unwrap();
     assert_eq!((snapshot.next_seq, snapshot.last_hash), (count + 1, previous));
+}
+
+#[tokio::test]
+async fn an_index_that_waits_is_journalled_beside_the_one_in_force_until_it_is_adopted() {
+    let journal: Arc<dyn Journal> = Arc::new(Memory::new(3));
+    let mut running = run(journal.clone());
+    running.start("1.0.0").await;
+    running.handle.index(index(1, None), Permit::None).await;
+    running.wait_for_events(1).await;
+    let restored = |generation: u64| {
+        let mut verified = index(generation, None);
+        verified.index.mark.epoch = 2;
+        verified
+    };
+    let mut showing = running.showing.clone();
+    running.handle.index(restored(2), Permit::Restore).await;
+    let shows = until(&mut showing, |showing| showing.pending.epoch == 2).await;
+    assert_eq!((shows.asked, shows.signed), (1, Some(Bytes::from_static(b"signed 1"))));
+    let kept = journal.load().unwrap();
+    assert_eq!(kept.index.as_deref(), Some(&b"signed 1"[..]), "what is in force stays");
+    assert_eq!(kept.settings["waiting-index"], "signed 2");
+    running.handle.index(restored(3), Permit::Adopted).await;
+    until(&mut showing, |showing| showing.pending == Mark::default()).await;
+    let kept = journal.load().unwrap();
+    assert_eq!((kept.index.as_deref(), kept.settings["waiting-index"].len()), (Some(&b"signed 3"[..]), 0));
+
+    let mut other = restored(3);
+    other.digest = sha256(b"other");
+    running.handle.index(other, Permit::Adopted).await;
+    running.wait_for_events(2).await;
+    assert_eq!(journal.load().unwrap().settings["equivocation-epoch"], 2u64.to_be_bytes()[..]);
 }

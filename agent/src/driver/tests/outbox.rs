@@ -3,7 +3,7 @@
 use super::{PATIENCE, account, event, until, west};
 use crate::bus;
 use crate::driver::number::number;
-use crate::driver::{Outbox, Sent, Shown};
+use crate::driver::{Outbox, Prover, Sent, Showing, Shown};
 use crate::identity::{Keys, Member};
 use crate::journal::{Error, Journal, Memory};
 use bytes::Bytes;
@@ -52,6 +52,8 @@ enum Answer {
 struct Request {
     numbers: Vec<u64>,
     vitals: Vitals,
+    /// What was shown, with the number up to which the agent has receipts.
+    proof: Option<u64>,
 }
 
 struct House {
@@ -59,6 +61,7 @@ struct House {
     requests: watch::Receiver<Vec<Request>>,
     sent: watch::Receiver<Sent>,
     shown: watch::Sender<Shown>,
+    showing: watch::Sender<Showing>,
     behind: Arc<Notify>,
     removed: CancellationToken,
     stop: CancellationToken,
@@ -77,6 +80,7 @@ fn member() -> Member {
         nats_urls: Vec::new(),
         ca_pem: String::new(),
         hub_key: hub_key().public(),
+        restore_key: None,
         epoch: 1,
         incarnation: INCARNATION,
         received_at: At(0),
@@ -124,11 +128,14 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
         let mut highest = highest.lock().unwrap();
         *highest = numbers.last().copied().unwrap_or(0).max(*highest);
         let next = answers.lock().unwrap().pop_front().unwrap_or(Answer::Receipt(HELD));
-        seen.send_modify(|seen| seen.push(Request { numbers, vitals: incoming.batch.vitals }));
+        let verified = incoming.stated.map(|stated| stated.verify(&hub_key().public(), &account()).unwrap());
+        let proof = verified.map(|proof| proof.chain.seq);
+        seen.send_modify(|seen| seen.push(Request { numbers, vitals: incoming.batch.vitals, proof }));
         answer(next, *highest)
     });
 
     let shown = watch::Sender::new(Shown { last_seq: events as u64, held: HELD });
+    let showing = watch::Sender::new(Showing { head: (0, Digest::default()), ..Showing::default() });
     let (sent, behind, stop) = (watch::Sender::default(), Arc::new(Notify::new()), CancellationToken::new());
     let removed = CancellationToken::new();
     let outbox = Outbox {
@@ -142,9 +149,10 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
         behind: behind.clone(),
         removed: removed.clone(),
         sent: sent.clone(),
+        prover: Prover::new(showing.subscribe(), None),
     };
     let end = tokio::spawn(outbox.run(stop.clone()));
-    House { journal, requests, sent: sent.subscribe(), shown, behind, removed, stop, end }
+    House { journal, requests, sent: sent.subscribe(), shown, showing, behind, removed, stop, end }
 }
 
 impl House {
@@ -218,7 +226,8 @@ async fn a_mark_beyond_ours_wakes_whoever_fetches_indexes() {
 #[tokio::test]
 async fn a_sign_of_life_goes_out_when_there_is_nothing_to_say() {
     let mut house = house(0, &[], Duration::from_millis(1)).await;
-    let nothing = Request { numbers: Vec::new(), vitals: Vitals { held: HELD, waiting: 0 } };
+    let vitals = Vitals { held: HELD, waiting: 0 };
+    let nothing = Request { numbers: Vec::new(), vitals, proof: None };
     assert_eq!(house.requests(3).await[..3], [nothing.clone(), nothing.clone(), nothing]);
 }
 
@@ -245,4 +254,30 @@ async fn after_the_removal_of_the_cluster_nothing_is_sent_and_nothing_is_forgott
     tokio::time::timeout(PATIENCE, house.end).await.unwrap().unwrap().unwrap();
     assert!(house.requests.borrow().len() <= 2, "one more was under way at most");
     assert_eq!(house.journal.outbox_from(1, 1_000, u64::MAX).unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn what_is_asked_for_is_shown_once_without_events_and_again_while_an_index_waits() {
+    let mut house = house(2, &[], NEVER).await;
+    house.receipted(2).await;
+    let shown =
+        |requests: &[Request]| requests.iter().filter_map(|request| request.proof).collect::<Vec<_>>();
+    // The head of the chain is what the last receipt covers.
+    house.showing.send_modify(|showing| (showing.asked, showing.head) = (1, (2, Digest([4; 32]))));
+    let requests = house.requests(2).await;
+    assert_eq!(shown(&requests), [2], "{requests:?}");
+    assert!(requests.iter().all(|request| request.proof.is_none() || request.numbers.is_empty()));
+    house.showing.send_modify(|showing| showing.came += 1);
+    let requests = house.requests(3).await;
+    assert_eq!(shown(&requests), [2], "an index that came is a reason to speak and not to show");
+}
+
+#[tokio::test]
+async fn a_hub_that_knows_less_than_it_signed_is_shown_so() {
+    let older = Mark { epoch: 1, generation: 3 };
+    let mut house =
+        house(1, &[Answer::Receipt(older), Answer::Receipt(older)], Duration::from_millis(5)).await;
+    house.receipted(1).await;
+    house.showing.send_modify(|showing| showing.head = (1, Digest([4; 32])));
+    until(&mut house.requests, |requests| requests.iter().any(|request| request.proof == Some(1))).await;
 }

@@ -1,7 +1,7 @@
 //! Events of an agent: taken in order, without gaps, each once.
 
-use super::state::{Chain, Enrolment};
-use crate::desired::Mark;
+use super::state::{Chain, Enrolment, Number};
+use crate::desired::{Index, Mark};
 use crate::digest::Digest;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -30,6 +30,19 @@ pub struct Vitals {
     pub waiting: u64,
 }
 
+/// What an agent shows of the hub's own earlier words, and where its events stand. Every signature was checked at the edge.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proof {
+    /// Mark of the index that it keeps and that waits for the adoption; zero if none does.
+    pub pending: Mark,
+    /// The index in force, as this hub signed it; `None` if it holds none.
+    pub index: Option<Index>,
+    /// The last event for which it holds a receipt that this hub signed.
+    pub receipt: Option<Number>,
+    /// The last event that it has dropped because of a receipt, with the hash of its header.
+    pub chain: Chain,
+}
+
 /// A signed request of an agent; the signature was checked at the edge. Empty batches are heartbeats.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -39,6 +52,8 @@ pub struct Batch {
     pub incarnation: u64,
     /// Its events in order.
     pub links: Vec<Link>,
+    /// What it shows of the hub's own words, where the hub seems to be behind or has to adopt it.
+    pub proof: Option<Proof>,
 }
 
 /// What becomes of a batch.

@@ -14,5 +14,5 @@ pub mod state;
 mod tests;
 
 pub use decide::{Command, JoinRequest, Rejected, TokenRefused, decide, join};
-pub use ingest::{Batch, Ingested, Link, Vitals, ingest};
-pub use state::{Chain, Cluster, Enrolment, Invitation, State, evolve};
+pub use ingest::{Batch, Ingested, Link, Proof, Vitals, ingest};
+pub use state::{Chain, Cluster, Enrolment, Invitation, Number, State, evolve};

@@ -7,6 +7,7 @@ use crate::time::At;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// A one-time token's digest and end.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +27,28 @@ pub struct Chain {
     pub seq: u64,
     /// SHA-256 of the header at that number; zero before the first.
     pub hash: Digest,
+}
+
+/// Number of an event of an agent. Ordered: a later incarnation comes after every event of an earlier one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Number {
+    /// Incarnation of the agent's journal.
+    pub incarnation: u64,
+    /// Sequence number in it.
+    pub seq: u64,
+}
+
+impl fmt::Display for Number {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.incarnation, self.seq)
+    }
+}
+
+impl Chain {
+    /// Number of its last event.
+    pub fn number(&self) -> Number {
+        Number { incarnation: self.incarnation, seq: self.seq }
+    }
 }
 
 /// What a joined cluster is known by.
@@ -157,6 +180,12 @@ pub fn evolve(state: &mut State, event: &HubEvent) {
             if let Some(account) = account {
                 state.accounts.remove(account);
                 state.revoked.insert(account.clone(), event.context.at);
+            }
+        }
+        HubFact::ClusterAdopted { chain, .. } => {
+            let cluster = state.clusters.get_mut(name);
+            if let Some(enrolment) = cluster.and_then(|cluster| cluster.enrolment.as_mut()) {
+                enrolment.chain = *chain;
             }
         }
         HubFact::ClusterSilent { heard_at } => {

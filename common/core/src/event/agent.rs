@@ -63,6 +63,8 @@ pub enum AgentFact {
     },
     /// An app is gone from this cluster, as asked.
     Withdrawn {
+        /// Mark of the entry that asked for it; `None` in events of agents that did not say.
+        since: Option<Mark>,
         /// Objects that were deleted.
         deleted: u32,
         /// Objects that were left.
@@ -101,6 +103,8 @@ pub enum Refusal {
     Equivocation,
     /// A higher epoch without a grant.
     NoGrant,
+    /// A grant `failover`, and no checkpoint to compare with the last one seen.
+    NoCheckpoint,
 }
 
 /// Where an instance stands.
@@ -202,12 +206,13 @@ impl fmt::Display for Phase {
 
 impl Refusal {
     /// Every refusal with its stable name.
-    pub const ALL: [(Refusal, &'static str); 5] = [
+    pub const ALL: [(Refusal, &'static str); 6] = [
         (Refusal::BadSignature, "BadSignature"),
         (Refusal::OtherCluster, "OtherCluster"),
         (Refusal::Lower, "Lower"),
         (Refusal::Equivocation, "Equivocation"),
         (Refusal::NoGrant, "NoGrant"),
+        (Refusal::NoCheckpoint, "NoCheckpoint"),
     ];
 
     /// Stable name.

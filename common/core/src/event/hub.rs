@@ -1,8 +1,10 @@
 //! What the hub records.
 
 use crate::catalog::{Listing, Root};
+use crate::cluster::{Chain, Number};
 use crate::desired::{Change, Mark};
 use crate::digest::Digest;
+use crate::epoch::{Evidence, Grant};
 use crate::id::{AccountKey, ClusterName, CommitId, SourceName};
 use crate::planner::Variant;
 use crate::source::Track;
@@ -206,6 +208,39 @@ pub enum HubFact {
         /// First sequence number that it claimed.
         seq: u64,
     },
+    /// The offline key was made; only its public half is kept here.
+    RestoreKeyMade {
+        /// Public Ed25519 key.
+        key: [u8; 32],
+    },
+    /// The log is older than something that follows from it: the hub only reads until a new epoch begins.
+    LogBehind {
+        /// What shows it; the cluster of the context showed it.
+        evidence: Evidence,
+    },
+    /// A new epoch begins, by the word of the offline key.
+    EpochRaised {
+        /// The grant.
+        grant: Grant,
+    },
+    /// Events that had receipts are not in the log, which was restored from an older backup. Nobody has them any more.
+    EventsLost {
+        /// The first one.
+        first: Number,
+        /// The last one.
+        last: Number,
+    },
+    /// What a cluster holds is part of the state of the restored hub from now on.
+    ClusterAdopted {
+        /// The mark of its index from now on.
+        mark: Mark,
+        /// The mark of the index that it holds; zero if its journal was lost.
+        held: Mark,
+        /// How what it holds differs from what the log knew.
+        changes: Vec<Change>,
+        /// Where its events go on.
+        chain: Chain,
+    },
 }
 
 impl HubFact {
@@ -234,6 +269,19 @@ impl HubFact {
             HubFact::SyncRequested { .. } => "SyncRequested",
             HubFact::Approved { .. } => "Approved",
             HubFact::EventRefused { .. } => "EventRefused",
+            HubFact::RestoreKeyMade { .. } => "RestoreKeyMade",
+            HubFact::LogBehind { .. } => "LogBehind",
+            HubFact::EpochRaised { .. } => "EpochRaised",
+            HubFact::EventsLost { .. } => "EventsLost",
+            HubFact::ClusterAdopted { .. } => "ClusterAdopted",
         }
+    }
+
+    /// Whether a reader that does not know the kind would decide wrongly: it must stop instead.
+    pub fn must_understand(&self) -> bool {
+        matches!(
+            self,
+            HubFact::LogBehind { .. } | HubFact::EpochRaised { .. } | HubFact::ClusterAdopted { .. }
+        )
     }
 }

@@ -77,6 +77,10 @@ fn wanted(
         Some(held) if held.policy != policy => String::from("its policy changed"),
         Some(held) if held.approved != approved => String::from("its deletions were approved"),
         Some(_) if requested => String::from("a person asked for a sync"),
+        // Keys travel with entries of the epoch only: what was taken over and is rendered here gets one.
+        Some(held) if held.since.epoch < mark.epoch && digest == bundle.digest => {
+            String::from("it is rendered again since the hub was restored")
+        }
         Some(_) => return None,
     };
     let entry = Entry { since: mark, digest, sealed, commit, policy, approved, withdrawn: None, trace };

@@ -1,7 +1,7 @@
 //! Bundles and desired indexes, and how facts change them.
 
 use super::variant::Variant;
-use crate::desired::{Index, Mark};
+use crate::desired::{Change, Index, Mark};
 use crate::digest::Digest;
 use crate::event::agent::Status;
 use crate::event::{HubEvent, HubFact};
@@ -67,6 +67,8 @@ pub struct Desired {
     pub approved: BTreeMap<AppId, Digest>,
     /// Apps whose removal the agent confirmed and whose entry is still there.
     pub withdrawn: BTreeSet<AppId>,
+    /// A new epoch began and the cluster has not shown yet what it holds: nothing of its index may change.
+    pub unadopted: bool,
 }
 
 /// Everything the planner knows.
@@ -121,6 +123,11 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
                 }
             }
         }
+        HubFact::ClusterAdopted { mark, changes, .. } => {
+            if let Some(desired) = cluster.and_then(|name| state.fleet.get_mut(name)) {
+                adopt(desired, index, *mark, changes);
+            }
+        }
         HubFact::SyncRequested { clusters, .. } => {
             let Some(app) = &event.context.app else { return };
             for name in clusters {
@@ -144,6 +151,29 @@ pub fn evolve(state: &mut State, index: u64, event: &HubEvent) {
     }
 }
 
+/// What the cluster holds is what its index says; what was reported and confirmed before is of another time.
+fn adopt(desired: &mut Desired, index: u64, mark: Mark, changes: &[Change]) {
+    desired.index.apply(mark, changes);
+    desired.raised = index;
+    desired.unadopted = false;
+    desired.reports.clear();
+    desired.withdrawn.clear();
+    let approved =
+        desired.index.entries.iter().filter_map(|(app, entry)| Some((app.clone(), entry.approved?)));
+    desired.approved = approved.collect();
+}
+
+/// A new epoch begins: the index of every enrolled cluster gets a mark in it, and waits for what the cluster holds.
+pub fn raise(state: &mut State, epoch: u64, index: u64, enrolled: impl Iterator<Item = ClusterName>) {
+    state.epoch = epoch;
+    for name in enrolled {
+        let desired = state.fleet.entry(name).or_default();
+        desired.index.mark = Mark { epoch, generation: desired.index.mark.generation + 1 };
+        desired.raised = index;
+        desired.unadopted = true;
+    }
+}
+
 /// Applies what an agent says of one instance.
 pub fn report(state: &mut State, cluster: &ClusterName, app: &AppId, said: Report) {
     let desired = state.fleet.entry(cluster.clone()).or_default();
@@ -152,10 +182,12 @@ pub fn report(state: &mut State, cluster: &ClusterName, app: &AppId, said: Repor
     }
 }
 
-/// Notes that an agent confirmed a removal.
-pub fn withdrawn(state: &mut State, cluster: &ClusterName, app: &AppId) {
+/// Notes that an agent confirmed a removal, if it is the one that the index asks for: an app may have come back and been
+/// withdrawn again while an older confirmation was on its way. One that names no entry is taken for the newest.
+pub fn withdrawn(state: &mut State, cluster: &ClusterName, app: &AppId, since: Option<Mark>) {
     let desired = state.fleet.entry(cluster.clone()).or_default();
-    if desired.index.entries.get(app).is_some_and(|entry| entry.withdrawn.is_some()) {
+    let asked = desired.index.entries.get(app).filter(|entry| entry.withdrawn.is_some());
+    if asked.is_some_and(|entry| since.is_none_or(|since| since == entry.since)) {
         desired.withdrawn.insert(app.clone());
     }
 }

@@ -84,7 +84,7 @@ impl Given {
     }
 
     fn confirm(&mut self, name: &str) {
-        state::withdrawn(&mut self.state, &cluster("prod"), &app(name));
+        state::withdrawn(&mut self.state, &cluster("prod"), &app(name), None);
         invariant::desired(&self.state).unwrap();
     }
 }
@@ -243,7 +243,7 @@ fn reports_and_confirmations_count_for_what_the_index_names() {
     };
     let said = Report { status, at: At(1), index: 5 };
     report(&mut given.state, &cluster("prod"), &app("fleet/none"), said.clone());
-    state::withdrawn(&mut given.state, &cluster("prod"), &app("fleet/web"));
+    state::withdrawn(&mut given.state, &cluster("prod"), &app("fleet/web"), None);
     assert!(given.desired().reports.is_empty() && given.desired().withdrawn.is_empty());
     report(&mut given.state, &cluster("prod"), &app("fleet/web"), said);
     assert_eq!(given.desired().reports.len(), 1);

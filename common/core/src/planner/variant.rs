@@ -27,6 +27,13 @@ pub struct Variant {
     pub part: Part,
 }
 
+impl Variant {
+    /// What no variant of a track comes before.
+    pub fn first_of(track: &Track) -> Variant {
+        Variant { track: track.clone(), path: String::new(), render: Render::Auto, part: Part::All }
+    }
+}
+
 impl fmt::Display for Variant {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} of {}", if self.path.is_empty() { "/" } else { &self.path }, self.track)

@@ -91,7 +91,9 @@ pub struct Sighting {
     pub also: Vec<String>,
     /// Where it points.
     pub commit: CommitId,
-    /// Whether that commit descends from the accepted head (`true` when there is none).
+    /// The accepted head at the time of the look.
+    pub head: Option<CommitId>,
+    /// Whether that commit descends from that head (`true` when there is none).
     pub descends: bool,
     /// Author as Git names them.
     pub author: String,
@@ -103,12 +105,14 @@ pub struct Sighting {
     pub trace: Option<String>,
 }
 
-/// Decides what a sighting means. Seeing the same head again means nothing.
+/// Decides what a sighting means. Seeing the same head again means nothing, and neither does a look whose accepted head is
+/// no longer the one in force (a person allowed another meanwhile): the next look will tell.
 pub fn sight(state: &State, sighting: &Sighting, at: At) -> Option<HubEvent> {
     let known = state.tracks.get(&sighting.track);
     let head = known.and_then(|track| track.head.as_ref());
     let parked = known.and_then(|track| track.parked.as_ref());
-    if head.is_some_and(|head| head.commit == sighting.commit && parked.is_none())
+    if head.map(|head| &head.commit) != sighting.head.as_ref()
+        || head.is_some_and(|head| head.commit == sighting.commit && parked.is_none())
         || parked == Some(&sighting.commit)
     {
         return None;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::event::{HubEvent, HubFact};
-use crate::given::{commit, digest, event, person, sighting, source, track};
+use crate::given::{commit, digest, event, judged, person, sighting, source, track};
 use crate::time::At;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,13 +20,13 @@ fn state(looks: &[(char, bool)]) -> State {
 }
 
 fn look(state: &mut State, letter: char, descends: bool, index: u64) -> Option<&'static str> {
-    let event = sight(state, &sighting(&track("main"), letter, descends), At(index))?;
+    let event = sight(state, &judged(state, sighting(&track("main"), letter, descends)), At(index))?;
     evolve(state, index, &event);
     Some(event.fact.kind())
 }
 
 fn see(state: &mut State, sighting: &Sighting, index: u64) {
-    let event = sight(state, sighting, At(index)).unwrap();
+    let event = sight(state, &judged(state, sighting.clone()), At(index)).unwrap();
     evolve(state, index, &event);
 }
 
@@ -78,6 +78,22 @@ fn allowing_takes_the_rewritten_head_of_every_revision_of_the_repository() {
     assert_eq!(look(&mut state, 'b', true, 8), None, "the allowed head is no news");
 }
 
+/// A look takes time. What it found is judged against the head that was accepted when it began.
+#[test]
+fn a_look_that_began_before_a_person_allowed_another_head_means_nothing() {
+    for (found, descends) in [('c', false), ('d', true), ('b', false)] {
+        let mut state = state(&[('a', true), ('b', false)]);
+        add(&mut state, "fleet", "main");
+        let running = judged(&state, sighting(&track("main"), found, descends));
+        for event in decide(&state, &Command::Allow(source("fleet")), &person(), At(3)).unwrap() {
+            evolve(&mut state, 7, &event);
+        }
+        assert_eq!(sight(&state, &running, At(8)), None, "{found} was compared with a, and b is allowed");
+        let next = look(&mut state, 'c', true, 9);
+        assert_eq!((next, head(&state)), (Some("CommitSeen"), Some('c')), "the next look tells");
+    }
+}
+
 #[test]
 fn what_moves_together_is_one_commit_and_what_moved_apart_is_not_taken_along() {
     let mut state = state(&[('a', true)]);
@@ -90,7 +106,7 @@ fn what_moves_together_is_one_commit_and_what_moved_apart_is_not_taken_along() {
     see(&mut state, &rewritten, 3);
     let mut together = sighting(&track("main"), 'b', true);
     together.also = Vec::from(["v1".to_string(), "v2".to_string(), "v3".to_string()]);
-    let event = sight(&state, &together, At(4)).unwrap();
+    let event = sight(&state, &judged(&state, together), At(4)).unwrap();
     let HubFact::CommitSeen { also, .. } = &event.fact else { panic!("{event:?}") };
     assert_eq!(*also, ["v1"]);
     evolve(&mut state, 4, &event);

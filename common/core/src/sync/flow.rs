@@ -54,6 +54,20 @@ impl Instance {
         self.begin(at);
     }
 
+    /// Deletes nothing from now on, until [`Instance::release`].
+    pub fn hold(&mut self) {
+        self.holds = true;
+    }
+
+    /// Goes on deleting where it was held, and states its state anew, for a hub that may never have heard it.
+    pub fn release(&mut self, at: At) {
+        self.holds = false;
+        self.stated = None;
+        self.dirty = true;
+        self.go_on_deleting(at);
+        self.restate(at);
+    }
+
     pub(super) fn load(&mut self) {
         self.waiting = true;
         self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone() });

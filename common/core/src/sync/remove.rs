@@ -27,6 +27,9 @@ impl Instance {
 
     pub(super) fn prune(&mut self, at: At) {
         let mut due = self.fate().delete;
+        if !due.is_empty() && self.holds {
+            return;
+        }
         if !due.is_empty() {
             due.sort_by(for_prune);
             self.delete_some(due, at);
@@ -134,6 +137,9 @@ impl Instance {
     }
 
     pub(super) fn withdraw(&mut self, at: At) {
+        if self.holds {
+            return;
+        }
         let orphan = self.entry.withdrawn == Some(Withdrawal::Orphan);
         let approved = self.entry.approved == Some(self.entry.digest);
         let stays = |key: &Key, item: &Item| {
@@ -151,7 +157,7 @@ impl Instance {
         if self.in_flight.is_empty() && self.storing.is_none() {
             let deleted = u32::try_from(self.deleted.len()).unwrap_or(u32::MAX);
             let kept = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
-            self.facts.push((AgentFact::Withdrawn { deleted, kept }, at));
+            self.facts.push((AgentFact::Withdrawn { since: Some(self.entry.since), deleted, kept }, at));
             self.effects.push(Effect::Forget);
             self.step = Step::Gone;
         }

@@ -125,6 +125,8 @@ pub struct Instance {
     pub stated: Option<Status>,
 
     pub(super) limits: Limits,
+    /// A restored hub has not adopted this cluster yet: nothing is deleted.
+    pub(super) holds: bool,
     pub(super) run: u64,
     pub(super) step: Step,
     pub(super) objects: BTreeMap<Key, Object>,
@@ -178,6 +180,7 @@ impl Instance {
             applied,
             stated,
             limits,
+            holds: false,
             run: 0,
             step: Step::Loading,
             objects: BTreeMap::new(),

@@ -175,10 +175,15 @@ impl House {
 
     /// The branch moved; `descends` is false for a rewritten history.
     pub(super) async fn push(&self, number: u8, descends: bool) {
+        let head = self
+            .admit
+            .handle
+            .look(|hub, _| hub.state().sources.head(&track()).map(|head| head.commit.clone()));
         self.input(Input::Sighted(Sighting {
             track: track(),
             also: Vec::new(),
             commit: commit(number),
+            head: head.await.unwrap(),
             descends,
             author: "Ada <ada@example.com>".into(),
             subject: format!("Change {number}"),
@@ -256,7 +261,7 @@ impl House {
             Link { seq: seq + 1, previous, hash, header: (*header).into(), payload: (*payload).into() };
         let batch = Batch { incarnation: 1, links: vec![link], ..Batch::default() };
         let (facts, signature) = (vec![Some(event)], bytes::Bytes::from_static(b"signed"));
-        let incoming = Incoming { batch, facts, signature };
+        let incoming = Incoming { batch, facts, signature, stated: None };
         let answered = self.service.handle.events(account, incoming).await.unwrap();
         assert!(matches!(answered.reply, core::Reply::Receipt { .. }), "{:?}", answered.reply);
     }

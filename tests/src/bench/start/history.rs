@@ -81,8 +81,10 @@ fn track() -> Track {
 /// A commit that changes one app, until every cluster's index names it.
 async fn push(handle: &Handle, number: usize) -> Result<()> {
     let commit = CommitId::parse(&format!("{number:040x}"))?;
+    let known = handle.look(|hub, _| hub.state().sources.head(&track()).map(|head| head.commit.clone()));
     let sighting = Sighting {
         track: track(),
+        head: known.await?,
         also: vec!["HEAD".to_owned()],
         commit: commit.clone(),
         descends: true,

@@ -1,6 +1,6 @@
 //! What enters and leaves a step of the agent.
 
-use crate::desired::{Index, Mark};
+use crate::desired::{Index, Mark, Permit};
 use crate::digest::Digest;
 use crate::event::AgentEvent;
 use crate::event::agent::{Journal, Refusal, Status};
@@ -51,6 +51,8 @@ pub enum Input {
         index: Index,
         /// Digest of its signed bytes.
         digest: Digest,
+        /// What lets it in if its epoch is higher.
+        permit: Permit,
     },
     /// An index came that is not for us or not from the hub.
     BadIndex {
@@ -161,8 +163,14 @@ pub struct Outputs {
     pub dirty: BTreeSet<AppId>,
     /// Instances that are gone.
     pub gone: Vec<AppId>,
-    /// The index of this step was taken: it is the one in force.
+    /// The index of this step was taken: it is the one in force, and none waits any more.
     pub took_index: bool,
+    /// The index of this step is kept and waits for the hub to adopt this cluster; the one in force stays.
+    pub kept_index: bool,
+    /// Two indexes of one mark were seen in this epoch: nothing of it is taken any more.
+    pub stopped: Option<u64>,
+    /// The hub is to be shown what it signed: it is behind, or waits for it to adopt this cluster.
+    pub prove: bool,
     /// What to do.
     pub acts: Vec<Act>,
 }

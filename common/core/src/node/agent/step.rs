@@ -1,7 +1,7 @@
 //! The step: one input in, facts, journal writes and effects out.
 
 use super::input::{Act, Held, Input, Outputs, Stored};
-use crate::desired::{self, Entry, Index, Verdict};
+use crate::desired::{self, Entry, Index, Permit, Standing, Verdict};
 use crate::digest::Digest;
 use crate::event::agent::{AgentFact, Refusal};
 use crate::event::{Actor, AgentEvent, Context};
@@ -21,6 +21,8 @@ const REFUSAL_EVERY: Span = Span::secs(10);
 pub struct Agent {
     limits: Limits,
     held: Held,
+    /// An index of a restored hub that waits for the adoption.
+    waiting: Option<Held>,
     known: BTreeMap<AppId, Stored>,
     instances: BTreeMap<AppId, Instance>,
     owners: BTreeMap<Key, AppId>,
@@ -29,7 +31,8 @@ pub struct Agent {
     gone: BTreeMap<AppId, desired::Mark>,
     refused: BTreeMap<Refusal, (desired::Mark, At)>,
     last_run: u64,
-    poisoned: bool,
+    /// The epoch in which two indexes of one mark were seen.
+    stopped: Option<u64>,
     rewatch: bool,
     out: Outputs,
 }
@@ -40,6 +43,7 @@ impl Agent {
         Agent {
             limits,
             held,
+            waiting: None,
             known: stored,
             instances: BTreeMap::new(),
             owners: BTreeMap::new(),
@@ -47,10 +51,21 @@ impl Agent {
             gone: BTreeMap::new(),
             refused: BTreeMap::new(),
             last_run: 0,
-            poisoned: false,
+            stopped: None,
             rewatch: false,
             out: Outputs::default(),
         }
+    }
+
+    /// The same agent with what else its journal holds: an index that waits, and the epoch in which changes stopped.
+    #[must_use]
+    pub fn resuming(self, waiting: Option<Held>, stopped: Option<u64>) -> Agent {
+        Agent { waiting, stopped, ..self }
+    }
+
+    /// The index of a restored hub that waits for the adoption, if one does.
+    pub fn waiting(&self) -> Option<&Held> {
+        self.waiting.as_ref()
     }
 
     /// The index in force and its mark.
@@ -95,12 +110,13 @@ impl Agent {
         match input {
             Input::Started { version, kubernetes, journal } => {
                 self.state(None, None, AgentFact::Started { version, kubernetes, journal }, at);
+                self.out.prove = self.waiting.is_some();
                 if let Some(index) = self.held.index.clone() {
                     self.follow(&index, at);
                 }
                 Touched::All
             }
-            Input::Index { index, digest } => self.index(index, digest, at),
+            Input::Index { index, digest, permit } => self.index(index, digest, permit, at),
             Input::BadIndex { mark, reason } => {
                 self.refuse(mark, reason, at);
                 Touched::None
@@ -156,39 +172,58 @@ impl Agent {
         Touched::One(app)
     }
 
+    fn standing(&self) -> Standing {
+        let latest = self.waiting.as_ref().unwrap_or(&self.held);
+        Standing { force: self.held.mark, latest: latest.mark, digest: latest.digest }
+    }
+
     /// Judges an index against the one held (table in design, section 9).
-    fn index(&mut self, index: Index, digest: Digest, at: At) -> Touched {
-        let (held, mark) = (self.held.digest.map(|held| (self.held.mark, held)), self.held.mark);
-        let known = mark != desired::Mark::default();
-        let verdict = match held {
-            None if index.mark < mark => Verdict::Refuse(Refusal::Lower),
-            None if known && index.mark.epoch > mark.epoch => Verdict::Refuse(Refusal::NoGrant),
-            _ => desired::judge(held, index.mark, digest),
-        };
-        match verdict {
+    fn index(&mut self, index: Index, digest: Digest, permit: Permit, at: At) -> Touched {
+        let mark = index.mark;
+        match desired::judge(&self.standing(), mark, digest, permit) {
             Verdict::Same => Touched::None,
             Verdict::Refuse(reason) => {
-                self.poisoned |= reason == Refusal::Equivocation;
-                self.refuse(index.mark, reason, at);
+                if reason == Refusal::Equivocation && self.stopped != Some(mark.epoch) {
+                    self.stopped = Some(mark.epoch);
+                    self.out.stopped = self.stopped;
+                }
+                // Said once per mark: a hub that is behind is shown what it signed.
+                self.out.prove = self.refuse(mark, reason, at) && reason == Refusal::Lower;
                 Touched::None
             }
-            Verdict::Take if self.poisoned => Touched::None,
+            Verdict::Take | Verdict::Hold if self.stopped.is_some_and(|epoch| mark.epoch <= epoch) => {
+                Touched::None
+            }
+            Verdict::Hold => {
+                self.waiting = Some(Held { mark, digest: Some(digest), index: Some(index) });
+                self.instances.values_mut().for_each(Instance::hold);
+                self.out.kept_index = true;
+                self.out.prove = true;
+                Touched::All
+            }
             Verdict::Take => {
+                let adopted = permit == Permit::Adopted && mark.epoch > self.held.mark.epoch;
+                self.waiting = None;
                 self.follow(&index, at);
-                self.held = Held { mark: index.mark, digest: Some(digest), index: Some(index) };
+                if adopted {
+                    self.instances.values_mut().for_each(|instance| instance.release(at));
+                }
+                self.held = Held { mark, digest: Some(digest), index: Some(index) };
                 self.out.took_index = true;
                 Touched::All
             }
         }
     }
 
-    fn refuse(&mut self, mark: desired::Mark, reason: Refusal, at: At) {
+    /// States a refusal; `false` if it was stated already, or another of its kind just now.
+    fn refuse(&mut self, mark: desired::Mark, reason: Refusal, at: At) -> bool {
         let known = self.refused.get(&reason);
         if known.is_some_and(|(of, last)| *of == mark || at.since(*last) < REFUSAL_EVERY) {
-            return;
+            return false;
         }
         self.refused.insert(reason, (mark, at));
         self.state(None, None, AgentFact::IndexRefused { mark, reason }, at);
+        true
     }
 
     /// Brings instances in line with an index. An app that is absent keeps its objects and is no longer acted on.
@@ -230,6 +265,9 @@ impl Agent {
             items.into_iter().filter(|(key, _)| self.owners.get(key).is_none_or(|owner| owner == app));
         let items = items.collect();
         let mut instance = Instance::new(entry.clone(), items, applied, stated, self.limits);
+        if self.waiting.is_some() {
+            instance.hold();
+        }
         instance.runs_after(self.last_run);
         instance.begin(at);
         self.instances.insert(app.clone(), instance);

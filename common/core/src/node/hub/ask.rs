@@ -68,7 +68,11 @@ impl Hub {
             Debt::Publish(name) => {
                 let enrolment = self.durable.clusters.clusters.get(name)?.enrolment.as_ref()?;
                 let desired = self.durable.planner.fleet.get(name).filter(|desired| desired.raised > 0)?;
+                let epoch = desired.index.mark.epoch;
+                let grant = self.durable.epochs.grant.clone().filter(|grant| grant.epoch == epoch);
                 Some(Effect::Publish {
+                    adopted: grant.is_some() && !desired.unadopted,
+                    grant,
                     cluster: name.clone(),
                     account: enrolment.account.clone(),
                     box_key: enrolment.box_key.clone(),

@@ -3,6 +3,7 @@
 use super::durable::Durable;
 use crate::catalog::{self, Destination, Root};
 use crate::cluster;
+use crate::epoch;
 use crate::event::agent::Phase;
 use crate::event::{Actor, Context, HubEvent, HubFact};
 use crate::id::{AppId, ClusterName};
@@ -36,6 +37,8 @@ pub enum Command {
         /// Why.
         reason: String,
     },
+    /// Begin a new epoch by a grant whose signature was checked.
+    RaiseEpoch(epoch::Grant),
 }
 
 /// Why an order is refused.
@@ -47,6 +50,15 @@ pub enum Rejected {
     /// About a cluster.
     #[error(transparent)]
     Cluster(#[from] cluster::Rejected),
+    /// About the epoch.
+    #[error(transparent)]
+    Epoch(#[from] epoch::Rejected),
+    /// The log is too old.
+    #[error("the hub is read-only: its log is older than what its fleet holds")]
+    ReadOnly {
+        /// What shows it.
+        why: String,
+    },
     /// No cluster has this app.
     #[error("no cluster has an app {0}")]
     UnknownApp(AppId),
@@ -68,7 +80,7 @@ pub enum Rejected {
     },
 }
 
-/// Decides a person's order.
+/// Decides a person's order. `placed` names the clusters on which Git has an app.
 ///
 /// # Errors
 /// [`Rejected`] with the reason; the state is unchanged then.
@@ -77,6 +89,7 @@ pub(super) fn decide(
     command: &Command,
     actor: &Actor,
     at: At,
+    placed: impl Fn(&AppId) -> Vec<ClusterName>,
 ) -> Result<Vec<HubEvent>, Rejected> {
     match command {
         Command::Source(order) => Ok(source::decide(&state.sources, order, actor, at)?),
@@ -85,7 +98,7 @@ pub(super) fn decide(
             Ok(cluster::decide(&state.clusters, &order, actor, at)?)
         }
         Command::Sync { app, clusters, reason } => {
-            let placed = placed(state, app);
+            let placed = placed(app);
             if placed.is_empty() {
                 return Err(Rejected::UnknownApp(app.clone()));
             }
@@ -97,6 +110,10 @@ pub(super) fn decide(
             Ok(alloc::vec![HubEvent { context: Context::new(actor.clone(), at).app(app), fact }])
         }
         Command::Approve { app, cluster, reason } => approve(state, app, cluster, reason, actor, at),
+        Command::RaiseEpoch(grant) => {
+            let fact = epoch::raise(&state.epochs, state.planner.epoch, grant)?;
+            Ok(alloc::vec![HubEvent { context: Context::new(actor.clone(), at), fact }])
+        }
     }
 }
 
@@ -119,15 +136,6 @@ fn names(catalog: &catalog::State, cluster: &ClusterName) -> bool {
         matches!(root, Root::Cluster(name) if name == cluster)
             || listed.listing.apps.iter().any(|app| named(&app.destination))
     })
-}
-
-/// The clusters on which Git or an index has an app.
-fn placed(state: &Durable, app: &AppId) -> Vec<ClusterName> {
-    let on = |(name, cluster): &(&ClusterName, &cluster::Cluster)| {
-        let (placements, _) = state.placements(name, cluster);
-        placements.contains_key(app)
-    };
-    state.clusters.clusters.iter().filter(on).map(|(name, _)| name.clone()).collect()
 }
 
 fn approve(

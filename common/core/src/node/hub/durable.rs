@@ -2,11 +2,11 @@
 
 use crate::catalog::Placement;
 use crate::cluster::Chain;
-use crate::event::{AgentEvent, AgentFact, HubEvent};
+use crate::event::{AgentEvent, AgentFact, HubEvent, HubFact};
 use crate::id::{AccountKey, AppId, ClusterName};
 use crate::planner::Report;
 use crate::time::At;
-use crate::{catalog, cluster, planner, source};
+use crate::{catalog, cluster, epoch, planner, source};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -21,6 +21,8 @@ pub struct Durable {
     pub clusters: cluster::State,
     /// Bundles and indexes.
     pub planner: planner::State,
+    /// Epochs of the hub.
+    pub epochs: epoch::State,
     /// Log index of the last event that was applied.
     pub index: u64,
     /// When that event was appended.
@@ -34,6 +36,11 @@ impl Durable {
         catalog::evolve(&mut self.catalog, index, event);
         cluster::evolve(&mut self.clusters, event);
         planner::evolve(&mut self.planner, index, event);
+        epoch::evolve(&mut self.epochs, index, event);
+        if let HubFact::EpochRaised { grant } = &event.fact {
+            let enrolled = self.clusters.accounts.values().cloned();
+            planner::state::raise(&mut self.planner, grant.epoch, index, enrolled);
+        }
         self.stand_at(index, appended_at);
     }
 
@@ -57,8 +64,8 @@ impl Durable {
                 let said = Report { status: status.clone(), at: appended_at, index };
                 planner::report(&mut self.planner, &name, app, said);
             }
-            (AgentFact::Withdrawn { .. }, Some(app)) => {
-                planner::state::withdrawn(&mut self.planner, &name, app);
+            (AgentFact::Withdrawn { since, .. }, Some(app)) => {
+                planner::state::withdrawn(&mut self.planner, &name, app, *since);
             }
             (AgentFact::Started { version, kubernetes, .. }, _) => {
                 let cluster = self.clusters.clusters.get_mut(&name);

@@ -3,6 +3,7 @@
 use super::input::{Append, Foreign, Reply};
 use super::step::Hub;
 use crate::cluster::{self, Batch, Chain, Ingested, JoinRequest, Vitals};
+use crate::desired::Mark;
 use crate::event::{Actor, AgentEvent, Context, HubEvent, HubFact};
 use crate::id::{AccountKey, ClusterName};
 use crate::time::{At, Span};
@@ -41,12 +42,21 @@ impl Hub {
         facts: Vec<Option<AgentEvent>>,
         at: At,
     ) {
-        let Some((name, _, enrolment)) = self.durable.clusters.by_account(account) else {
+        let Some((name, ..)) = self.durable.clusters.by_account(account) else {
             let reason = self.durable.clusters.stranger(account);
             self.out.replies.push((token, Reply::Refused { reason: reason.to_string() }));
             return;
         };
         let name = name.clone();
+        if let Some(proof) = &batch.proof {
+            self.shown(&name, proof, at);
+            if let Some(behind) = self.read_only() {
+                let reason = alloc::format!("the hub is read-only, its log is too old: {behind}");
+                self.out.replies.push((token, Reply::Refused { reason }));
+                return;
+            }
+        }
+        let Some((_, _, enrolment)) = self.durable.clusters.by_account(account) else { return };
         match cluster::ingest(enrolment, batch) {
             Ingested::Forged { reason, seq } => {
                 self.forged(token, account, reason.to_string(), batch.incarnation, seq, at);
@@ -57,6 +67,7 @@ impl Hub {
             }
             Ingested::Accepted { chain, from } => {
                 self.hear(&name, at);
+                self.heard_holding(&name, batch.vitals.held);
                 let accepted = u64::try_from(batch.links.len() - from).unwrap_or(u64::MAX);
                 let waiting = batch.vitals.waiting.saturating_sub(accepted);
                 self.vitals.insert(name.clone(), Vitals { waiting, ..batch.vitals });
@@ -91,6 +102,15 @@ impl Hub {
             let account = cluster.enrolment.as_ref().map(|enrolment| enrolment.account.clone());
             let context = Context::new(Actor::Hub, at).cluster(name);
             self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });
+        }
+    }
+
+    /// A cluster says which index it holds. If that is not newer than the log, its index may change in this run.
+    fn heard_holding(&mut self, name: &ClusterName, held: Mark) {
+        let known =
+            self.durable.planner.fleet.get(name).map(|desired| desired.index.mark).unwrap_or_default();
+        if held <= known && self.unheard.remove(name) {
+            self.dirty(name.clone());
         }
     }
 

@@ -70,9 +70,13 @@ pub enum Input {
     Started {
         /// Version of the program.
         version: String,
-        /// Hub epoch.
+        /// What the epoch file beside the database says.
         epoch: u64,
     },
+    /// The offline key's public half, as the shell made or found it.
+    RestoreKey([u8; 32]),
+    /// Marks of the last indexes on the bus.
+    Witnessed(Vec<(AccountKey, Mark)>),
     /// A look at a repository found a revision.
     Sighted(Sighting),
     /// The declarations of a source were read.

@@ -12,6 +12,7 @@ mod command;
 mod considered;
 mod debt;
 mod durable;
+mod epochs;
 mod ingest;
 mod input;
 mod plan;

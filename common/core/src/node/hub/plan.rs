@@ -36,19 +36,22 @@ impl Hub {
 
     fn plan(&mut self, name: &ClusterName, at: At) {
         let Some(known) = self.durable.clusters.clusters.get(name) else { return };
-        let (placements, refused) = self.durable.placements(name, known);
+        let (mut placements, mut refused) = self.durable.placements(name, known);
         let (leaving, joined) = (known.leaving, known.enrolment.is_some());
         let stay = if leaving { Stay::Leaves } else { Stay::Stays };
         for (app, placement) in &placements {
             self.apps.entry(placement.variant.clone()).or_insert_with(|| app.clone());
         }
+        self.place(name, placements.keys().cloned().collect());
         self.use_variants(name, placements.values().map(|placement| placement.variant.clone()).collect());
+        refused.extend(self.hold_back(name, &mut placements));
         let mark = self.durable.planner.next_mark(name);
         let none = planner::Desired::default();
         let desired = self.durable.planner.fleet.get(name).unwrap_or(&none);
         let changes = planner::plan(&self.durable.planner, desired, &placements, &refused, stay, mark);
         self.refused.insert(name.clone(), refused);
-        if joined && !changes.is_empty() {
+        let settled = !desired.unadopted && !self.unheard.contains(name);
+        if joined && settled && !changes.is_empty() {
             let bundle = changes.iter().find_map(|change| change.entry.as_ref());
             let mut context = Context::new(Actor::Hub, at).cluster(name);
             if let [only] = changes.as_slice() {
@@ -74,7 +77,7 @@ impl Hub {
     }
 
     /// Keeps count of who uses which variant; one that is new, or whose revision moved, is to be rendered.
-    fn use_variants(&mut self, name: &ClusterName, now: BTreeSet<Variant>) {
+    pub(super) fn use_variants(&mut self, name: &ClusterName, now: BTreeSet<Variant>) {
         let before = self.uses.insert(name.clone(), now.clone()).unwrap_or_default();
         for gone in before.difference(&now) {
             if let Some(users) = self.users.get_mut(gone) {
@@ -94,6 +97,36 @@ impl Hub {
             let users = self.users.entry(variant).or_default();
             self.refollow |= users.is_empty();
             users.insert(name.clone());
+        }
+    }
+
+    /// The clusters on which Git has an app: as they were planned, and those that are to be planned as Git is now.
+    pub(super) fn placed(&self, app: &AppId) -> Vec<ClusterName> {
+        let planned = self.placed.get(app).into_iter().flatten().filter(|name| !self.dirty.contains(*name));
+        let dirty = self.dirty.iter().filter(|name| {
+            let known = self.durable.clusters.clusters.get(*name);
+            known.is_some_and(|known| self.durable.placements(name, known).0.contains_key(app))
+        });
+        let placed: BTreeSet<&ClusterName> = planned.chain(dirty).collect();
+        placed.into_iter().cloned().collect()
+    }
+
+    /// Keeps which clusters have which app.
+    pub(super) fn place(&mut self, name: &ClusterName, now: BTreeSet<AppId>) {
+        let before = self.has.remove(name).unwrap_or_default();
+        for gone in before.difference(&now) {
+            if let Some(clusters) = self.placed.get_mut(gone) {
+                clusters.remove(name);
+                if clusters.is_empty() {
+                    self.placed.remove(gone);
+                }
+            }
+        }
+        for app in now.difference(&before) {
+            self.placed.entry(app.clone()).or_default().insert(name.clone());
+        }
+        if !now.is_empty() {
+            self.has.insert(name.clone(), now);
         }
     }
 }

@@ -37,6 +37,14 @@ pub struct Hub {
     pub(super) read_at: BTreeMap<SourceName, CommitId>,
     pub(super) rendered_at: BTreeMap<Variant, CommitId>,
     pub(super) voided: BTreeSet<SourceName>,
+    /// Which clusters have an app, as they were last planned.
+    pub(super) placed: BTreeMap<AppId, BTreeSet<ClusterName>>,
+    /// Which apps a cluster has, as it was last planned.
+    pub(super) has: BTreeMap<ClusterName, BTreeSet<AppId>>,
+    /// Revisions that were looked at in this run.
+    pub(super) looked: BTreeSet<Track>,
+    /// Clusters that this run has not heard of: what they hold may be newer than the log, so their indexes stay.
+    pub(super) unheard: BTreeSet<ClusterName>,
     pub(super) followed: BTreeSet<Track>,
     pub(super) refollow: bool,
 }
@@ -62,6 +70,10 @@ impl Hub {
             read_at: BTreeMap::new(),
             rendered_at: BTreeMap::new(),
             voided: BTreeSet::new(),
+            placed: BTreeMap::new(),
+            has: BTreeMap::new(),
+            looked: BTreeSet::new(),
+            unheard: BTreeSet::new(),
             followed: BTreeSet::new(),
             refollow: true,
         }
@@ -101,14 +113,24 @@ impl Hub {
     pub fn step(&mut self, input: Input, at: At) -> Outputs {
         let at = at.max(self.durable.appended_at);
         self.out = Outputs { first: self.durable.index + 1, appended_at: at, ..Outputs::default() };
+        let raises = matches!(&input, Input::Ordered { command: command::Command::RaiseEpoch(_), .. });
+        if self.read_only().is_some() && !raises {
+            self.refuse(input, at);
+            return core::mem::take(&mut self.out);
+        }
         self.take(input, at);
-        self.settle(at);
-        self.ask(at);
+        if self.read_only().is_none() {
+            self.settle(at);
+            self.ask(at);
+        }
         core::mem::take(&mut self.out)
     }
 
     /// When `Wake` is due: the only timer.
     pub fn next_wake(&self) -> Option<At> {
+        if self.read_only().is_some() {
+            return None;
+        }
         let silence = self.deadlines.first().map(|(at, _)| *at);
         let planning = (!self.dirty.is_empty()).then_some(At(0));
         [silence, self.book.next_wake(), planning].into_iter().flatten().min()
@@ -117,7 +139,17 @@ impl Hub {
     fn take(&mut self, input: Input, at: At) {
         match input {
             Input::Started { version, epoch } => self.start(version, epoch, at),
+            Input::RestoreKey(key) => self.restore_key(key, at),
+            Input::Witnessed(marks) => {
+                for (account, mark) in marks {
+                    let name = self.durable.clusters.accounts.get(&account).cloned();
+                    if let Some(name) = name.filter(|_| self.read_only().is_none()) {
+                        self.witnessed(&name, mark, at);
+                    }
+                }
+            }
             Input::Sighted(sighting) => {
+                self.looked(&sighting);
                 if let Some(event) = source::sight(&self.durable.sources, &sighting, at) {
                     self.record(event);
                 }
@@ -139,8 +171,12 @@ impl Hub {
     }
 
     /// After a start everything volatile is unknown: every cluster is planned, published and given a lease of grace.
-    fn start(&mut self, version: String, epoch: u64, at: At) {
+    fn start(&mut self, version: String, file: u64, at: At) {
         self.started_at = at;
+        let epoch = match self.epoch_at_start(file) {
+            Ok(epoch) => epoch,
+            Err(evidence) => return self.fall_behind(None, evidence, at),
+        };
         self.record(HubEvent {
             context: Context::new(Actor::Hub, at),
             fact: HubFact::Started { version, epoch },
@@ -150,6 +186,7 @@ impl Hub {
             self.deadlines.insert((at.plus(self.settings.lease), name.clone()));
             self.dirty.insert(name);
         }
+        self.unheard = self.durable.clusters.accounts.values().cloned().collect();
         let sources: Vec<SourceName> = self.durable.sources.sources.keys().cloned().collect();
         for source in sources {
             self.book.owe(Debt::Read(source));
@@ -177,6 +214,9 @@ impl Hub {
             return;
         }
         self.read_at.insert(reading.source.clone(), reading.commit.clone());
+        if self.restored() {
+            self.every_cluster();
+        }
         for event in catalog::read(&self.durable.catalog, reading, at) {
             self.record(event);
         }
@@ -197,6 +237,9 @@ impl Hub {
             .trace(head.and_then(|head| head.trace.clone()));
         context.app = self.apps.get(&variant).cloned();
         self.rendered_at.insert(variant.clone(), commit.clone());
+        if self.restored() {
+            self.dirty.extend(self.users.get(&variant).into_iter().flatten().cloned());
+        }
         let known = self.durable.planner.bundles.get(&variant);
         let failed_here =
             self.durable.planner.failures.get(&variant).is_some_and(|failure| failure.commit == commit);
@@ -232,7 +275,8 @@ impl Hub {
     }
 
     fn order(&mut self, token: u64, actor: &Actor, command: &command::Command, at: At) {
-        let reply = match command::decide(&self.durable, command, actor, at) {
+        let placed = |app: &AppId| self.placed(app);
+        let reply = match command::decide(&self.durable, command, actor, at, placed) {
             Err(rejected) => Reply::Rejected(rejected),
             Ok(events) => {
                 let changed = !events.is_empty();
@@ -325,10 +369,22 @@ impl Hub {
                 if let Some(heard) = self.heard.remove(from) {
                     self.heard.insert(to.clone(), heard);
                 }
+                let unheard = self.unheard.contains(from);
                 self.forget(from);
+                self.unheard.extend(unheard.then(|| to.clone()));
                 self.deadlines.insert((self.out.appended_at.plus(self.settings.lease), to.clone()));
                 self.dirty.insert(to.clone());
                 self.book.owe(Debt::Publish(to.clone()));
+            }
+            HubFact::ClusterAdopted { .. } => {
+                if let Some(name) = cluster {
+                    self.book.owe(Debt::Publish(name.clone()));
+                    self.dirty.insert(name.clone());
+                }
+            }
+            HubFact::EpochRaised { .. } => {
+                self.refill();
+                self.every_cluster();
             }
             HubFact::SyncRequested { clusters, .. } => self.dirty.extend(clusters.iter().cloned()),
             HubFact::Approved { .. } | HubFact::ClusterLeaving | HubFact::ClusterInvited { .. } => {
@@ -341,30 +397,30 @@ impl Hub {
     fn moved(&mut self, track: &Track) {
         let sources = self.durable.sources.sources.iter().filter(|(_, source)| source.track == *track);
         let reads: Vec<Debt> = sources.map(|(name, _)| Debt::Read(name.clone())).collect();
-        let renders = self.users.keys().filter(|variant| variant.track == *track);
-        let renders: Vec<Debt> = renders.map(|variant| Debt::Render(variant.clone())).collect();
+        // Variants are ordered by their track first.
+        let first = Variant::first_of(track);
+        let renders = self.users.range(first..).map(|(variant, _)| variant);
+        let renders: Vec<Debt> =
+            renders.take_while(|variant| variant.track == *track).cloned().map(Debt::Render).collect();
         for debt in reads.into_iter().chain(renders) {
             self.book.owe_now(debt);
         }
     }
 
-    fn every_cluster(&mut self) {
+    pub(super) fn every_cluster(&mut self) {
         self.dirty.extend(self.durable.clusters.clusters.keys().cloned());
     }
 
     fn forget(&mut self, cluster: &ClusterName) {
-        for variant in self.uses.remove(cluster).into_iter().flatten() {
-            if let Some(users) = self.users.get_mut(&variant) {
-                users.remove(cluster);
-            }
-        }
-        self.users.retain(|_, users| !users.is_empty());
-        self.apps.retain(|variant, _| self.users.contains_key(variant));
+        self.use_variants(cluster, BTreeSet::new());
+        self.uses.remove(cluster);
+        self.place(cluster, BTreeSet::new());
         self.refollow = true;
         self.heard.remove(cluster);
         self.refused.remove(cluster);
         self.vitals.remove(cluster);
         self.dirty.remove(cluster);
+        self.unheard.remove(cluster);
     }
 
     pub(super) fn dirty(&mut self, name: ClusterName) {

@@ -1,7 +1,7 @@
 //! A cluster small enough to be believed: a map of objects that answers effects, shows watches, and can be made to fail.
 
 use crate::catalog::MaxDeletes;
-use crate::desired::{Entry, Index, Mark, Policy};
+use crate::desired::{Entry, Index, Mark, Permit, Policy};
 use crate::digest::Digest;
 use crate::event::agent::{Journal, Phase};
 use crate::event::{AgentEvent, AgentFact};
@@ -336,6 +336,10 @@ pub(super) struct Sim {
     pub(super) world: World,
     pub(super) journal: BTreeMap<AppId, Stored>,
     pub(super) held: Held,
+    pub(super) waiting: Option<Held>,
+    pub(super) stopped: Option<u64>,
+    /// How often the agent asked to show the hub what it signed.
+    pub(super) proofs: u32,
     pub(super) facts: Vec<AgentEvent>,
     pub(super) pending: VecDeque<(AppId, Effect)>,
     pub(super) watched: BTreeSet<(String, String, String)>,
@@ -351,6 +355,9 @@ impl Sim {
             world: World::default(),
             journal,
             held,
+            waiting: None,
+            stopped: None,
+            proofs: 0,
             facts: Vec::new(),
             pending: VecDeque::new(),
             watched: BTreeSet::new(),
@@ -369,7 +376,8 @@ impl Sim {
     /// The process ends with whatever is in flight, and starts again over its journal.
     pub(super) fn restart(&mut self) {
         self.pending.clear();
-        self.agent = Agent::new(self.held.clone(), self.journal.clone(), Limits::default());
+        self.agent = Agent::new(self.held.clone(), self.journal.clone(), Limits::default())
+            .resuming(self.waiting.clone(), self.stopped);
         self.start();
         self.world.shown.clear();
         self.world.show_all();
@@ -384,6 +392,11 @@ impl Sim {
         if out.took_index {
             self.held = self.agent.held().clone();
         }
+        if out.took_index || out.kept_index {
+            self.waiting = self.agent.waiting().cloned();
+        }
+        self.stopped = out.stopped.or(self.stopped);
+        self.proofs += u32::from(out.prove);
         for name in out.dirty {
             if let Some(Instance { items, applied, stated, .. }) = self.agent.instance(&name).cloned() {
                 self.journal.insert(name, Stored { items, applied, stated });
@@ -477,8 +490,13 @@ impl Sim {
     /// Sends the index as its next generation.
     pub(super) fn send(&mut self) {
         self.index.mark.generation += 1;
+        self.give(Permit::None);
+    }
+
+    /// Gives the index as it is, with what lets it in.
+    pub(super) fn give(&mut self, permit: Permit) {
         let text = format!("index {}", self.index.mark);
-        self.input(Input::Index { index: self.index.clone(), digest: digest(&text) });
+        self.input(Input::Index { index: self.index.clone(), digest: digest(&text), permit });
     }
 
     /// Delivers a bundle and lets it come to rest.

@@ -209,7 +209,8 @@ fn withdrawing_with_the_objects_deletes_them_and_without_leaves_them() {
         let left = u32::try_from(left).unwrap();
         let facts = core::mem::take(&mut sim.facts);
         let last = &facts.last().unwrap().fact;
-        assert_eq!(*last, AgentFact::Withdrawn { deleted: 4 - left, kept: left });
+        let since = Some(sim.index.entries[&app("web")].since);
+        assert_eq!(*last, AgentFact::Withdrawn { since, deleted: 4 - left, kept: left });
         assert!(facts.len() <= 2, "{} events", facts.len());
         assert!(sim.journal.is_empty() && sim.world.inventory.is_empty());
         // The hub has not heard of it yet: the index still names it.

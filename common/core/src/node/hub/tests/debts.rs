@@ -139,7 +139,7 @@ fn make(sim: &mut Sim, made: &Move) {
         }
         Move::Withdrawn(of, which) => {
             if sim.hub.state().clusters.accounts.contains_key(&account(letter(of))) {
-                let fact = AgentFact::Withdrawn { deleted: 1, kept: 0 };
+                let fact = AgentFact::Withdrawn { since: None, deleted: 1, kept: 0 };
                 sim.say(letter(of), &app(APPS[which]), fact);
             }
         }
@@ -177,6 +177,7 @@ proptest! {
         for made in &moves {
             make(&mut sim, made);
             sim.check_debts();
+            APPS.iter().for_each(|name| sim.check_placed(&app(name)));
         }
         sim.pass(Span::secs(200));
         prop_assert!(sim.hub.is_idle(), "{:?}", sim.hub.debts());

@@ -50,7 +50,9 @@ fn a_commit_becomes_an_index_and_every_fact_names_its_cause() {
 
     let out = world.step(sealed(&variants(&out)[0], &commit(1)));
     assert_eq!(facts(&out), [("BundleSealed", Some(seen)), ("IndexRaised", Some(out.first))]);
-    let [Effect::Publish { cluster, account: to, box_key, index }] = out.effects.as_slice() else {
+    let [Effect::Publish { cluster, account: to, box_key, index, grant: None, adopted: false }] =
+        out.effects.as_slice()
+    else {
         panic!("{:?}", out.effects)
     };
     assert_eq!((cluster, to, box_key.as_str()), (&name("west"), &account("west"), "box of west"));

@@ -143,7 +143,7 @@ fn a_cluster_that_is_emptied_leaves_when_its_agent_has_confirmed() {
     let HubFact::IndexRaised { changes, .. } = own(&out)[1] else { panic!() };
     assert_eq!(changes[0].entry.as_ref().unwrap().withdrawn, Some(Withdrawal::Cascade));
 
-    let withdrawn = AgentFact::Withdrawn { deleted: 1, kept: 0 };
+    let withdrawn = AgentFact::Withdrawn { since: None, deleted: 1, kept: 0 };
     let about = |of: &str| Some(says(Some(&app(of)), withdrawn.clone()));
     assert_eq!(facts(&world.says("west", about("shop/other"))), [("Foreign", None)]);
     let out = world.says("west", about("shop/web"));

@@ -9,4 +9,5 @@ mod model;
 mod orders;
 mod owed;
 mod property;
+mod restores;
 mod world;

@@ -5,7 +5,7 @@ use crate::cluster::{self, Batch, Chain};
 use crate::event::agent::{Phase, Status};
 use crate::event::{Actor, AgentEvent, AgentFact, Context};
 use crate::given::{
-    account, batch, cluster as named, commit, digest, join_request, labels, sighting, source,
+    account, batch, cluster as named, commit, digest, join_request, judged, labels, sighting, source,
 };
 use crate::health::Health;
 use crate::id::{AppId, CommitId};
@@ -89,6 +89,10 @@ impl Sim {
             Input::Batched { account, .. } => Some(account.clone()),
             _ => None,
         };
+        let input = match input {
+            Input::Sighted(seen) => Input::Sighted(judged(&self.replayed.sources, seen)),
+            other => other,
+        };
         let before = self.replayed.clone();
         let out = self.hub.step(input, self.now);
         assert_eq!(out.first, self.log.len() as u64 + 1, "the first index");
@@ -119,6 +123,15 @@ impl Sim {
         let owed = invariant::owed(&self.replayed, &self.paid);
         let missing: Vec<&Debt> = owed.difference(&debts).collect();
         assert!(missing.is_empty(), "owed and not in the book: {missing:?}");
+    }
+
+    /// A full scan finds the clusters that the hub keeps by app.
+    pub(super) fn check_placed(&self, app: &AppId) {
+        let has = |(name, cluster): &(&crate::id::ClusterName, &cluster::Cluster)| {
+            self.replayed.placements(name, cluster).0.contains_key(app)
+        };
+        let scanned = self.replayed.clusters.clusters.iter().filter(has).map(|(name, _)| name.clone());
+        assert_eq!(self.hub.placed(app), scanned.collect::<Vec<_>>(), "{app}");
     }
 
     /// Carries one effect out.

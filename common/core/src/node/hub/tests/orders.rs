@@ -142,12 +142,34 @@ fn an_app_that_git_declares_no_more_leaves_once_the_agent_confirms() {
     sim.push('b', tree(&[("prod", &["api"])]));
     sim.run();
     assert_eq!(held(&sim), ["fleet/api bbbbbbbbbb", "fleet/web aaaaaaaaaa leaves"]);
-    sim.say('B', &app("fleet/web"), AgentFact::Withdrawn { deleted: 0, kept: 3 });
+    sim.say('B', &app("fleet/web"), AgentFact::Withdrawn { since: None, deleted: 0, kept: 3 });
     assert_eq!(held(&sim), ["fleet/api bbbbbbbbbb"]);
     // Said twice, it changes nothing.
     let from = sim.log.len();
-    sim.say('B', &app("fleet/web"), AgentFact::Withdrawn { deleted: 0, kept: 0 });
+    sim.say('B', &app("fleet/web"), AgentFact::Withdrawn { since: None, deleted: 0, kept: 0 });
     assert_eq!(sim.kinds(from), ["of an agent"]);
+}
+
+#[test]
+fn a_confirmation_of_an_older_removal_is_not_taken_for_one_of_the_newest() {
+    let mut sim = delivered();
+    let since =
+        |sim: &Sim| sim.hub.state().planner.fleet[&named("prod")].index.entries[&app("fleet/web")].since;
+    sim.push('b', tree(&[("prod", &["api"])]));
+    sim.run();
+    let first = since(&sim);
+    // It comes back and is withdrawn again before the agent's word for the first time arrives.
+    sim.push('c', tree(&[("prod", &["api", "web"])]));
+    sim.run();
+    sim.push('d', tree(&[("prod", &["api"])]));
+    sim.run();
+    let second = since(&sim);
+    assert_ne!(first, second);
+    let confirmed = |since| AgentFact::Withdrawn { since: Some(since), deleted: 0, kept: 3 };
+    sim.say('B', &app("fleet/web"), confirmed(first));
+    assert_eq!(held(&sim), ["fleet/api bbbbbbbbbb", "fleet/web aaaaaaaaaa leaves"]);
+    sim.say('B', &app("fleet/web"), confirmed(second));
+    assert_eq!(held(&sim), ["fleet/api bbbbbbbbbb"]);
 }
 
 #[test]

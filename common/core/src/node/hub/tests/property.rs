@@ -168,9 +168,9 @@ impl Story {
             (0, _) => self.world.heartbeat(of),
             (1, _) => self.world.says(of, Some(says(None, started()))),
             (2, _) => self.world.says(of, None),
-            (3, Some(app)) => {
-                self.world.says(of, Some(says(Some(app), AgentFact::Withdrawn { deleted: 1, kept: 0 })))
-            }
+            (3, Some(app)) => self
+                .world
+                .says(of, Some(says(Some(app), AgentFact::Withdrawn { since: None, deleted: 1, kept: 0 }))),
             (4, _) => {
                 let links = vec![link(self.world.chain(&account(of)).seq + 3, digest("gap"))];
                 let batch = Batch { incarnation: 1, links, ..Batch::default() };

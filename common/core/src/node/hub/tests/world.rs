@@ -4,6 +4,7 @@ use crate::catalog::{Declared, Destination, Listing, Reading, Render, Root, Sync
 use crate::cluster::{self, Batch, Chain, JoinRequest, Link, Vitals};
 use crate::digest::Digest;
 use crate::event::{Actor, AgentEvent, AgentFact, Context, HubFact};
+use crate::given::judged;
 use crate::id::{AccountKey, AppId, AppName, ClusterName, CommitId, SourceName};
 use crate::node::hub::{
     Append, Command, Debt, Durable, Effect, Hub, Input, Outcome, Outputs, Rendered, Reply, Settings,
@@ -58,6 +59,10 @@ impl World {
 
     /// One step. Appends continue the log, and nothing is asked for that is being paid.
     pub(super) fn step(&mut self, input: Input) -> Outputs {
+        let input = match input {
+            Input::Sighted(seen) => Input::Sighted(judged(&self.hub.state().sources, seen)),
+            other => other,
+        };
         let sender = match &input {
             Input::Batched { account, batch, .. } => Some((account.clone(), batch.incarnation)),
             _ => None,
@@ -125,8 +130,12 @@ impl World {
         let account = account(name);
         let chain = self.chain(&account);
         let link = link(chain.seq + 1, chain.hash);
-        let batch =
-            Batch { vitals: Vitals::default(), incarnation: chain.incarnation.max(1), links: vec![link] };
+        let batch = Batch {
+            vitals: Vitals::default(),
+            incarnation: chain.incarnation.max(1),
+            links: vec![link],
+            proof: None,
+        };
         self.step(Input::Batched { token: 7, account, batch, facts: vec![said] })
     }
 
@@ -297,6 +306,7 @@ pub(super) fn sighting(source: &str, commit: &CommitId) -> Sighting {
         track: track(source),
         also: Vec::new(),
         commit: commit.clone(),
+        head: None,
         descends: true,
         author: "Ben".into(),
         subject: "Sell more".into(),
