@@ -60,7 +60,7 @@ impl Sender {
     pub(crate) fn sign(&mut self, filling: usize) -> Bytes {
         let events = (0..BATCH).map(|_| {
             self.seq += 1;
-            let (version, kubernetes) = ("v".repeat(filling), "1.33".to_owned());
+            let (version, kubernetes) = (filler(self.seq, filling), "1.33".to_owned());
             let fact = AgentFact::Started { version, kubernetes, journal: Journal::Found };
             let event = AgentEvent { context: Context::new(Actor::Agent, At(5)).cluster(&self.name), fact };
             let (account, incarnation) = (self.account.clone(), 1);
@@ -92,4 +92,14 @@ impl Sender {
         }
         reply
     }
+}
+
+/// Letters without a pattern: a disk fills up with them however well it packs.
+fn filler(seed: u64, length: usize) -> String {
+    let mut state = seed;
+    let letter = |_| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'A' + u8::try_from(state >> 59).unwrap())
+    };
+    (0..length).map(letter).collect()
 }

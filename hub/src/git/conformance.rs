@@ -62,6 +62,37 @@ fn chain(error: &Error) -> String {
 }
 
 #[tokio::test]
+async fn a_mirror_follows_more_pushes_than_it_could_hold_when_it_was_opened() {
+    let stage = Stage::new().await;
+    stage.publish("first", &[("a.yaml", "a: 0\n")]);
+    let mirror = stage.mirror(None);
+    for number in 1..=80 {
+        let pushed = stage.publish("next", &[("a.yaml", &format!("a: {number}\n"))]);
+        let found = mirror
+            .advance(&["main".to_owned()])
+            .await
+            .unwrap_or_else(|error| panic!("{number}: {}", chain(&error)));
+        assert_eq!(found["main"], Some(pushed), "{number}");
+    }
+}
+
+#[tokio::test]
+async fn a_lock_that_a_killed_hub_left_does_not_stop_its_mirror() {
+    let stage = Stage::new().await;
+    stage.publish("first", &[("a.yaml", "a: 1\n")]);
+    stage.mirror(None).advance(&["HEAD".to_owned()]).await.unwrap();
+    let refs = stage.folder.path().join("mirror/refs/taffrail");
+    let mut left = 0;
+    for name in std::fs::read_dir(&refs).unwrap().flatten().map(|entry| entry.path()) {
+        std::fs::write(name.with_extension("lock"), "").unwrap();
+        left += 1;
+    }
+    assert!(left > 0, "a mirror keeps a reference for each revision");
+    let pushed = stage.publish("second", &[("a.yaml", "a: 2\n")]);
+    assert_eq!(stage.mirror(None).advance(&["HEAD".to_owned()]).await.unwrap()["HEAD"], Some(pushed));
+}
+
+#[tokio::test]
 async fn a_commit_travels_from_the_server_into_memory() {
     let stage = Stage::new().await;
     let first = stage.publish("First light\n\nBody.", &[("a/x.yaml", "x: 1\n"), ("b/y.yaml", "y: 1\n")]);

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -26,6 +26,9 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Longest reading of the local mirror: a cold tree of 200,000 files stays far below.
 const READ_LIMIT: Duration = Duration::from_mins(2);
 
+/// Slots for packs beyond those that are there; half of them is room for what one look at a server may fetch.
+const PACKS_PER_FETCH: usize = 32;
+
 /// A bare mirror of one repository.
 #[derive(Clone)]
 pub struct GixMirror {
@@ -33,7 +36,9 @@ pub struct GixMirror {
 }
 
 struct Inner {
-    repo: ThreadSafeRepository,
+    folder: PathBuf,
+    /// Opened anew before its packs outgrow the slots that it was opened with.
+    repo: RwLock<Opened>,
     remote: Remote,
     limits: Limits,
     /// One fetch at a time: two would download the same pack.
@@ -58,13 +63,10 @@ impl GixMirror {
             )
             .map_err(walk::broken("make the repository"))?;
         }
-        let options = gix::open::Options::isolated().open_path_as_is(true).config_overrides([
-            // Loopback and intranet servers; the scheme was checked when the URL was read.
-            "protocol.allow=always",
-        ]);
-        let repo = options.open(folder).map_err(walk::broken("open the repository"))?;
-        let fetching = tokio::sync::Mutex::new(());
-        Ok(GixMirror { inner: Arc::new(Inner { repo, remote, limits, fetching }) })
+        unlock(folder)?;
+        let repo = RwLock::new(open(folder, packs(folder)?)?);
+        let (folder, fetching) = (folder.to_owned(), tokio::sync::Mutex::new(()));
+        Ok(GixMirror { inner: Arc::new(Inner { folder, repo, remote, limits, fetching }) })
     }
 
     /// The repository that this mirrors.
@@ -91,7 +93,66 @@ impl GixMirror {
     }
 }
 
+/// A repository, and how many packs it can hold open.
+struct Opened {
+    repo: ThreadSafeRepository,
+    slots: usize,
+}
+
+/// Opens a repository of so many packs, with room for as many again: the number of slots is fixed while it is open.
+fn open(folder: &Path, packs: usize) -> Result<Opened, Error> {
+    let slots = u16::try_from(packs * 2 + PACKS_PER_FETCH).unwrap_or(u16::MAX);
+    let options = gix::open::Options::isolated()
+        .open_path_as_is(true)
+        .object_store_slots(gix::odb::store::init::Slots::Given(slots))
+        // Loopback and intranet servers; the scheme was checked when the URL was read.
+        .config_overrides(["protocol.allow=always"]);
+    let repo = options.open(folder).map_err(walk::broken("open the repository"))?;
+    Ok(Opened { repo, slots: usize::from(slots) })
+}
+
+/// Removes the locks that a killed hub left in its mirror: nobody else writes there, and the next fetch would wait for
+/// them in vain.
+fn unlock(folder: &Path) -> Result<(), Error> {
+    let mut folders = vec![folder.to_owned(), folder.join("refs")];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(&next).map_err(walk::broken("look for left locks"))? {
+            let path = entry.map_err(walk::broken("look for left locks"))?.path();
+            if path.is_dir() && next.starts_with(folder.join("refs")) {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "lock") {
+                std::fs::remove_file(&path).map_err(walk::broken("remove a left lock"))?;
+                tracing::warn!(path = %path.display(), "removed the lock that a killed hub left");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many packs lie in a repository.
+fn packs(folder: &Path) -> Result<usize, Error> {
+    let listed = match std::fs::read_dir(folder.join("objects/pack")) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(0),
+        listed => listed.map_err(walk::broken("list the packs"))?,
+    };
+    Ok(listed.flatten().filter(|entry| entry.path().extension().is_some_and(|end| end == "idx")).count())
+}
+
 impl Inner {
+    fn repo(&self) -> gix::Repository {
+        self.repo.read().unwrap_or_else(PoisonError::into_inner).repo.to_thread_local()
+    }
+
+    /// Sees to it that what is fetched next can be read: every fetch leaves a pack.
+    fn make_room(&self) -> Result<(), Error> {
+        let packs = packs(&self.folder)?;
+        let mut opened = self.repo.write().unwrap_or_else(PoisonError::into_inner);
+        if packs + PACKS_PER_FETCH / 2 > opened.slots {
+            *opened = open(&self.folder, packs)?;
+        }
+        Ok(())
+    }
+
     fn server(&self) -> Server<'_> {
         Server { remote: &self.remote, limits: self.limits }
     }
@@ -101,6 +162,7 @@ impl Inner {
         revisions: Vec<(String, Revision)>,
         interrupt: &Arc<AtomicBool>,
     ) -> Result<BTreeMap<String, Option<CommitId>>, Error> {
+        self.make_room()?;
         let mut found = BTreeMap::new();
         let (commits, names): (Vec<_>, Vec<_>) =
             revisions.into_iter().partition(|(_, revision)| matches!(revision, Revision::Commit(_)));
@@ -112,8 +174,8 @@ impl Inner {
             return Ok(found);
         }
         let (texts, asked): (Vec<String>, Vec<Revision>) = names.into_iter().unzip();
-        let ids = self.server().advance(&self.repo.to_thread_local(), &asked, interrupt)?;
-        let repo = self.repo.to_thread_local();
+        let ids = self.server().advance(&self.repo(), &asked, interrupt)?;
+        let repo = self.repo();
         for (text, id) in texts.into_iter().zip(ids) {
             found.insert(text, id.map(|id| peel(&repo, id)).transpose()?);
         }
@@ -121,14 +183,15 @@ impl Inner {
     }
 
     fn fetch(&self, revision: &Revision, text: &str, interrupt: &Arc<AtomicBool>) -> Result<CommitId, Error> {
-        let repo = self.repo.to_thread_local();
+        self.make_room()?;
+        let repo = self.repo();
         if let Revision::Commit(commit) = revision {
             let id = walk::object_id(commit)?;
             if repo.has_object(id) {
                 return peel(&repo, id);
             }
             self.server().fetch(&repo, commit.as_str(), interrupt)?;
-            return peel(&self.repo.to_thread_local(), id);
+            return peel(&self.repo(), id);
         }
         let missing =
             || Error::NoSuchRevision { url: self.remote.url.to_string(), revision: text.to_owned() };
@@ -138,7 +201,7 @@ impl Inner {
         }
         // The reference may have moved between the two requests; what was looked at came along as an ancestor,
         // unless it was rewritten just then, which the next look finds.
-        peel(&self.repo.to_thread_local(), id)
+        peel(&self.repo(), id)
     }
 }
 
@@ -151,7 +214,7 @@ impl Mirror for GixMirror {
         }
         let limit = self.inner.limits.look + GRACE;
         self.run("look at", limit, move |inner, _| {
-            let repo = inner.repo.to_thread_local();
+            let repo = inner.repo();
             let found = inner.server().look(&repo, &revision)?;
             Ok(found.map(|(_, id)| walk::commit_id(&id)))
         })
@@ -178,24 +241,19 @@ impl Mirror for GixMirror {
 
     async fn meta(&self, commit: &CommitId) -> Result<CommitMeta, Error> {
         let commit = commit.clone();
-        self.run("read commit of", READ_LIMIT, move |inner, _| {
-            walk::meta(&inner.repo.to_thread_local(), &commit)
-        })
-        .await
+        self.run("read commit of", READ_LIMIT, move |inner, _| walk::meta(&inner.repo(), &commit)).await
     }
 
     async fn is_ancestor(&self, old: &CommitId, new: &CommitId) -> Result<bool, Error> {
         let (old, new) = (old.clone(), new.clone());
-        self.run("walk history of", READ_LIMIT, move |inner, _| {
-            walk::is_ancestor(&inner.repo.to_thread_local(), &old, &new)
-        })
-        .await
+        self.run("walk history of", READ_LIMIT, move |inner, _| walk::is_ancestor(&inner.repo(), &old, &new))
+            .await
     }
 
     async fn changed_paths(&self, old: &CommitId, new: &CommitId) -> Result<Vec<String>, Error> {
         let (old, new) = (old.clone(), new.clone());
         self.run("compare commits of", READ_LIMIT, move |inner, _| {
-            walk::changed_paths(&inner.repo.to_thread_local(), &old, &new)
+            walk::changed_paths(&inner.repo(), &old, &new)
         })
         .await
     }
@@ -203,7 +261,7 @@ impl Mirror for GixMirror {
     async fn read_tree(&self, commit: &CommitId, prefix: &str) -> Result<Tree, Error> {
         let (commit, prefix) = (commit.clone(), prefix.trim_matches('/').to_owned());
         self.run("read a tree of", READ_LIMIT, move |inner, _| {
-            walk::read_tree(&inner.repo.to_thread_local(), &commit, &prefix)
+            walk::read_tree(&inner.repo(), &commit, &prefix)
         })
         .await
     }
@@ -211,7 +269,7 @@ impl Mirror for GixMirror {
     async fn oid_at(&self, commit: &CommitId, path: &str) -> Result<Option<String>, Error> {
         let (commit, path) = (commit.clone(), path.to_owned());
         self.run("read a tree of", READ_LIMIT, move |inner, _| {
-            let found = walk::entry_at(&inner.repo.to_thread_local(), &commit, &path)?;
+            let found = walk::entry_at(&inner.repo(), &commit, &path)?;
             Ok(found.map(|(_, id)| id.to_hex().to_string()))
         })
         .await

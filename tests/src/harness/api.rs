@@ -13,9 +13,12 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
 use http::{HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::Random;
@@ -60,28 +63,30 @@ struct Passing {
     token: HeaderValue,
     rule: Mutex<(Option<Rule>, Random)>,
     hits: AtomicU64,
+    /// Changed with the rule: what watches then ends.
+    changes: watch::Sender<u64>,
 }
 
 /// A proxy that speaks plain HTTP and asks as the administrator of a kubeconfig; who is to be impersonated is passed on.
 /// Dropping it closes it.
-pub struct ApiProxy {
+pub struct Gate {
     address: SocketAddr,
     passing: Arc<Passing>,
     stop: CancellationToken,
 }
 
-impl fmt::Debug for ApiProxy {
+impl fmt::Debug for Gate {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "ApiProxy({})", self.address)
+        write!(out, "Gate({})", self.address)
     }
 }
 
-impl ApiProxy {
+impl Gate {
     /// A proxy for the API server of `kubeconfig`; its chance comes from `seed`.
     ///
     /// # Errors
     /// The kubeconfig cannot be read, or no port is free.
-    pub async fn start(kubeconfig: &Path, seed: u64) -> Result<ApiProxy> {
+    pub async fn start(kubeconfig: &Path, seed: u64) -> Result<Gate> {
         let text = std::fs::read_to_string(kubeconfig).context("read the kubeconfig")?;
         let config: Value = serde_saphyr::from_str(&text).context("read the kubeconfig")?;
         let text =
@@ -95,6 +100,7 @@ impl ApiProxy {
             token: HeaderValue::from_str(&format!("Bearer {}", text(&config["users"][0]["user"]["token"])?))?,
             rule: Mutex::new((None, Random::new(seed))),
             hits: AtomicU64::new(0),
+            changes: watch::Sender::new(0),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for a proxy")?;
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
@@ -106,7 +112,7 @@ impl ApiProxy {
                 () = ending.cancelled() => {}
             }
         });
-        Ok(ApiProxy { address, passing, stop })
+        Ok(Gate { address, passing, stop })
     }
 
     /// Writes a kubeconfig that leads through this proxy.
@@ -125,9 +131,10 @@ impl ApiProxy {
         std::fs::write(path, config.to_string()).with_context(|| format!("write {}", path.display()))
     }
 
-    /// Answers so from now on; with `None` everything passes.
+    /// Answers so from now on; with `None` everything passes. Watches that stand are cut off.
     pub fn set(&self, rule: Option<Rule>) {
         self.passing.rule.lock().unwrap_or_else(PoisonError::into_inner).0 = rule;
+        self.passing.changes.send_modify(|changes| *changes += 1);
     }
 
     /// How many requests were answered here so far.
@@ -136,7 +143,7 @@ impl ApiProxy {
     }
 }
 
-impl Drop for ApiProxy {
+impl Drop for Gate {
     fn drop(&mut self) {
         self.stop.cancel();
     }
@@ -166,7 +173,19 @@ impl Passing {
         headers.insert(header::AUTHORIZATION, self.token.clone());
         let asked = self.http.request(parts.method, format!("{}{path}", self.server)).headers(headers);
         let answer = asked.body(to_bytes(body, BODY_MAX).await?).send().await?;
-        let mut answer = http::Response::<reqwest::Body>::from(answer).map(Body::new);
+        let mut changes = self.changes.subscribe();
+        let cut = async move {
+            // An error means that the proxy has ended.
+            let _ = changes.changed().await;
+        };
+        let watched = parts.uri.query().is_some_and(|query| query.contains("watch="));
+        let mut answer = http::Response::<reqwest::Body>::from(answer).map(|body| {
+            if watched {
+                Body::from_stream(body.into_data_stream().take_until(Box::pin(cut)))
+            } else {
+                Body::new(body)
+            }
+        });
         answer.headers_mut().remove(header::TRANSFER_ENCODING);
         Ok(answer)
     }

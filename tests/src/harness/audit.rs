@@ -14,6 +14,9 @@ const MEANT: &str = "nats-server ended, will be started again";
 
 /// Every event that an agent counted is in the log once and in order, no index has a mark twice, no part of the hub
 /// complains, and no program wrote of an error.
+///
+/// # Errors
+/// What does not hold.
 pub async fn audit(fleet: &Fleet) -> Result<()> {
     let (stay, gone): (Vec<&Member>, Vec<&Member>) = {
         let removed = fleet.hub.events(&["--kind", "ClusterRemoved"]).await?;
@@ -67,6 +70,9 @@ fn newest(chains: &Chains, cluster: &str) -> Result<u64> {
 }
 
 /// No process has a file of this folder on its command line any more.
+///
+/// # Errors
+/// Somebody is, after the bound.
 pub async fn nobody_is_left(folder: &Path) -> Result<()> {
     let folder = folder.to_string_lossy().into_owned();
     wait_for("every process of the fleet has ended", BOUND, async || {

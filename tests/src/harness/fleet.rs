@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
-use super::api::ApiProxy;
+use super::api::Gate;
 use super::audit::{audit, nobody_is_left};
 use super::live::Live;
 use super::{
@@ -53,7 +53,7 @@ pub struct Member {
     /// The network between it and the hub, if that was asked for.
     pub routes: Option<Routes>,
     /// What stands between its agent and its API server, if that was asked for.
-    pub api: Option<ApiProxy>,
+    pub api: Option<Gate>,
     /// Its agent's clock, if it can be set.
     pub clock: Option<ShiftedClock>,
 }
@@ -122,15 +122,15 @@ pub struct Settings {
 ///
 /// # Panics
 /// When the story fails; the logs of all parts are shown then.
-pub async fn with_fleet(name: &'static str, story: impl AsyncFnOnce(&mut Fleet) -> Result<()>) {
-    with_settings(name, Settings::default(), story).await;
+pub async fn tell(name: &'static str, story: impl AsyncFnOnce(&mut Fleet) -> Result<()>) {
+    tell_with(name, Settings::default(), story).await;
 }
 
 /// The same with more settings.
 ///
 /// # Panics
 /// When the story fails.
-pub async fn with_settings(
+pub async fn tell_with(
     name: &'static str,
     settings: Settings,
     story: impl AsyncFnOnce(&mut Fleet) -> Result<()>,
@@ -185,7 +185,7 @@ impl Fleet {
         let (mut kubeconfig, namespace) = (plane.kubeconfig_path(), format!("{story}-{name}"));
         let mut api = None;
         if let Some(seed) = settings.api {
-            let proxy = ApiProxy::start(&kubeconfig, seed).await?;
+            let proxy = Gate::start(&kubeconfig, seed).await?;
             kubeconfig = folder.sub(name)?.join("kubeconfig");
             proxy.write_kubeconfig(&kubeconfig)?;
             api = Some(proxy);
@@ -238,6 +238,9 @@ impl Fleet {
     }
 
     /// Removes files, pushes and tells the hub; returns the commit.
+    ///
+    /// # Errors
+    /// Git or the hub refuses.
     pub async fn push_without(&self, message: &str, paths: &[String]) -> Result<String> {
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
         let commit = self.git.remove(message, &paths)?;
@@ -246,6 +249,9 @@ impl Fleet {
     }
 
     /// Takes a commit back, pushes and tells the hub; returns the commit that does it.
+    ///
+    /// # Errors
+    /// Git or the hub refuses.
     pub async fn revert(&self, commit: &str) -> Result<String> {
         let reverting = self.git.revert(commit)?;
         self.hub.announce(&self.git.url()).await?;
@@ -253,11 +259,17 @@ impl Fleet {
     }
 
     /// The cluster of that name.
+    ///
+    /// # Panics
+    /// There is none.
     pub fn member(&self, name: &str) -> &Member {
         self.members.iter().find(|member| member.name == name).expect("a member")
     }
 
     /// The same, to be changed.
+    ///
+    /// # Panics
+    /// There is none.
     pub fn member_mut(&mut self, name: &str) -> &mut Member {
         self.members.iter_mut().find(|member| member.name == name).expect("a member")
     }
@@ -281,6 +293,9 @@ impl Fleet {
     }
 
     /// Commits files, pushes and tells the hub; returns the commit.
+    ///
+    /// # Errors
+    /// Git or the hub refuses.
     pub async fn push<P: AsRef<str>, T: AsRef<str>>(
         &self,
         message: &str,
@@ -292,6 +307,9 @@ impl Fleet {
     }
 
     /// The sample tree, delivered and healthy on all three; returns the commit.
+    ///
+    /// # Errors
+    /// It did not arrive within the bound.
     pub async fn first_delivery(&self, image: &str) -> Result<String> {
         let commit = self.git.commit("first", &self.files(image))?;
         self.hub.done(&["source", "add", &self.git.url()]).await?;
@@ -302,6 +320,9 @@ impl Fleet {
     }
 
     /// Waits until an app is synced and healthy at a commit on every cluster.
+    ///
+    /// # Errors
+    /// It is not within the bound.
     pub async fn healthy(&self, app: &str, commit: &str) -> Result<()> {
         let what = format!("{app} is healthy everywhere at {commit}");
         wait_for(&what, BOUND, async || {
@@ -319,6 +340,9 @@ impl Fleet {
     }
 
     /// Waits until an app is synced at a commit on every cluster, whatever its health.
+    ///
+    /// # Errors
+    /// It is not within the bound.
     pub async fn synced(&self, app: &str, commit: &str) -> Result<()> {
         for member in &self.members {
             let fact = |it: &Value| it["sync"] == "Synced" && it["runningCommit"] == commit;
@@ -328,6 +352,9 @@ impl Fleet {
     }
 
     /// Waits until one instance of an app is as asked, and returns it.
+    ///
+    /// # Errors
+    /// It is not within the bound.
     pub async fn instance(
         &self,
         app: &str,
@@ -345,6 +372,9 @@ impl Fleet {
     }
 
     /// All instances of an app, as `taffrail get app` shows them.
+    ///
+    /// # Errors
+    /// The hub cannot be asked.
     pub async fn instances(&self, app: &str) -> Result<Vec<Value>> {
         let mut shown = self.hub.json(&["get", "app", app]).await?;
         match shown["instances"].take() {
@@ -354,6 +384,9 @@ impl Fleet {
     }
 
     /// Waits until the log holds an event with these filters for which `fact` holds, and returns it.
+    ///
+    /// # Errors
+    /// There is none within the bound.
     pub async fn event(&self, filter: &[&str], fact: impl Fn(&Value) -> bool) -> Result<Value> {
         wait_for(&format!("an event {}", filter.join(" ")), BOUND, async || {
             let events = self.hub.events(filter).await?;

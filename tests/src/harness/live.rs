@@ -54,16 +54,25 @@ impl Live {
     }
 
     /// The object, if it is there.
+    ///
+    /// # Errors
+    /// The API server refuses or does not answer.
     pub async fn find(&self, path: &str) -> Result<Option<Value>> {
         self.ask(Method::GET, path, "application/json", &Value::Null).await
     }
 
     /// The object, which must be there.
+    ///
+    /// # Errors
+    /// It is not there, or the API server does not answer.
     pub async fn get(&self, path: &str) -> Result<Value> {
         self.find(path).await?.with_context(|| format!("{path} is not there"))
     }
 
     /// Changes an object as somebody else (`manager`) would: a merge patch.
+    ///
+    /// # Errors
+    /// It is not there, or the API server refuses.
     pub async fn edit(&self, path: &str, manager: &str, change: &Value) -> Result<Value> {
         let path = format!("{path}?fieldManager={manager}");
         let edited = self.ask(Method::PATCH, &path, "application/merge-patch+json", change).await?;
@@ -71,12 +80,18 @@ impl Live {
     }
 
     /// Creates an object in a list.
+    ///
+    /// # Errors
+    /// The API server refuses.
     pub async fn create(&self, list: &str, object: &Value) -> Result<Value> {
         let made = self.ask(Method::POST, list, "application/json", object).await?;
         made.with_context(|| format!("{list} is not served"))
     }
 
     /// Deletes an object that must be there.
+    ///
+    /// # Errors
+    /// It is not there, or the API server refuses.
     pub async fn delete(&self, path: &str) -> Result<()> {
         let gone = self.ask(Method::DELETE, path, "application/json", &Value::Null).await?;
         ensure!(gone.is_some(), "{path} is not there");
@@ -84,6 +99,9 @@ impl Live {
     }
 
     /// The objects of a list as they are written after a version of it.
+    ///
+    /// # Errors
+    /// The API server does not answer.
     pub async fn watch(
         &self,
         list: &str,
@@ -104,6 +122,9 @@ impl Live {
     }
 
     /// Waits until an object is there for which `fact` holds, and returns it.
+    ///
+    /// # Errors
+    /// It is not so within the bound.
     pub async fn until(&self, path: &str, what: &str, fact: impl Fn(&Value) -> bool) -> Result<Value> {
         wait_for(&format!("{path}: {what}"), BOUND, async || {
             let found = self.get(path).await?;
@@ -114,6 +135,9 @@ impl Live {
     }
 
     /// Every state that an object was written to after the state `before`, as a watch tells them.
+    ///
+    /// # Errors
+    /// The API server no longer knows that state, or the object went.
     pub async fn writes_since(&self, before: &Value) -> Result<Vec<Value>> {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let metadata = &before["metadata"];
@@ -133,6 +157,9 @@ impl Live {
     }
 
     /// Waits until an object is gone.
+    ///
+    /// # Errors
+    /// It is there for longer than the bound.
     pub async fn until_gone(&self, path: &str) -> Result<()> {
         wait_for(&format!("{path} is gone"), BOUND, async || {
             Ok(self.find(path).await?.is_none().then_some(()))

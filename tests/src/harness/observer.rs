@@ -1,6 +1,6 @@
 //! What a person was told while something went wrong, and whether it was true then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,7 +39,10 @@ struct Silence {
     until: Option<Instant>,
 }
 
-/// When each cluster was first seen with all objects of a value: by cluster and value.
+/// The objects that were seen with a value, by value.
+type Reached = BTreeMap<String, BTreeSet<String>>;
+
+/// When each cluster was first known to have had a value in all objects: by cluster and value.
 type Ran = BTreeMap<(String, String), Instant>;
 
 /// Asks for the status again and again, and watches what the clusters really run.
@@ -169,38 +172,41 @@ struct Watching {
 
 impl Watching {
     async fn run(self, stop: CancellationToken) -> Result<()> {
-        let mut values = BTreeMap::new();
+        let mut reached = Reached::new();
         while !stop.is_cancelled() {
             tokio::select! {
                 // An API server that is away is asked again.
-                _ = self.follow(&mut values) => sleep(PAUSE).await,
+                _ = self.follow(&mut reached) => sleep(PAUSE).await,
                 () = stop.cancelled() => {}
             }
         }
         Ok(())
     }
 
-    async fn follow(&self, values: &mut BTreeMap<String, String>) -> Result<()> {
+    async fn follow(&self, reached: &mut Reached) -> Result<()> {
         let listed = self.live.get(&self.list).await?;
         for object in listed["items"].as_array().into_iter().flatten() {
-            self.see(values, object);
+            self.see(reached, object);
         }
         let version = listed["metadata"]["resourceVersion"].as_str().context("a list has a version")?;
         let mut changes = self.live.watch(&self.list, version).await?.boxed();
         while let Some(object) = changes.try_next().await? {
-            self.see(values, &object);
+            self.see(reached, &object);
         }
         Ok(())
     }
 
-    fn see(&self, values: &mut BTreeMap<String, String>, object: &Value) {
+    /// A cluster ran a commit once each object had its value. Not all at once: a hand may have changed one meanwhile, and
+    /// the next commit another.
+    fn see(&self, reached: &mut Reached, object: &Value) {
         let name = object["metadata"]["name"].as_str().unwrap_or_default();
         if !name.starts_with("page-") {
             return;
         }
         let value = object["data"]["value"].as_str().unwrap_or_default().to_owned();
-        values.insert(name.to_owned(), value.clone());
-        if values.len() == self.objects && values.values().all(|other| *other == value) {
+        let objects = reached.entry(value.clone()).or_default();
+        objects.insert(name.to_owned());
+        if objects.len() == self.objects {
             locked(&self.ran).entry((self.cluster.clone(), value)).or_insert_with(Instant::now);
         }
     }

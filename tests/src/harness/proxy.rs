@@ -60,7 +60,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("listen for a proxy")?;
         let address = listener.local_addr().context("ask for a proxy's port")?;
         let (network, stop) = (watch::Sender::new(Network::Fair), CancellationToken::new());
-        let (seen, ending) = (network.subscribe(), stop.clone());
+        let (weather, ending) = (network.subscribe(), stop.clone());
         let mut random = Random::new(seed);
         tokio::spawn(async move {
             loop {
@@ -71,10 +71,10 @@ impl Proxy {
                     },
                     () = ending.cancelled() => return,
                 };
-                let (seen, seed, ending) = (seen.clone(), random.number(), ending.clone());
+                let (weather, chance, ending) = (weather.clone(), random.number(), ending.clone());
                 tokio::spawn(async move {
                     tokio::select! {
-                        () = serve(client, target, seen, seed) => {}
+                        () = serve(client, target, weather, chance) => {}
                         () = ending.cancelled() => {}
                     }
                 });
@@ -155,8 +155,8 @@ async fn take(
                 if random.below(RESET_ONE_IN) == 0 {
                     return;
                 }
-                let lost = random.below(RESEND_MS.len() as u64);
-                Duration::from_millis(RESEND_MS.get(usize::try_from(lost).unwrap_or(0)).copied().unwrap_or(0))
+                let times = usize::try_from(random.below(RESEND_MS.len() as u64)).unwrap_or_default();
+                Duration::from_millis(RESEND_MS[times])
             }
             _ => Duration::ZERO,
         };

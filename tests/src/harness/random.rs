@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A small generator (SplitMix64): enough to spread faults, the same for the same seed.
+/// A small generator (`SplitMix64`): enough to spread faults, the same for the same seed.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 
@@ -14,7 +14,7 @@ impl Random {
 
     /// A seed from `TAFFRAIL_SEED`, or from the clock; printed, so that a failed test can be run again with it.
     pub fn seed(test: &str) -> u64 {
-        let given = std::env::var("TAFFRAIL_SEED").ok().and_then(|text| text.parse().ok());
+        let given = std::env::var_os("TAFFRAIL_SEED").and_then(|text| text.to_str()?.parse().ok());
         let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().subsec_nanos();
         let seed = given.unwrap_or_else(|| u64::from(clock()));
         eprintln!("{test}: TAFFRAIL_SEED={seed}");

@@ -18,12 +18,14 @@ pub async fn wait_for<T>(
     mut look: impl AsyncFnMut() -> Result<Option<T>>,
 ) -> Result<T> {
     let end = Instant::now() + bound;
+    let mut last = None;
     loop {
-        let last = match tokio::time::timeout_at(end.max(Instant::now() + PAUSE), look()).await {
+        last = match tokio::time::timeout_at(end.max(Instant::now() + PAUSE), look()).await {
             Ok(Ok(Some(found))) => return Ok(found),
             Ok(Ok(None)) => None,
             Ok(Err(error)) => Some(error),
-            Err(_) => Some(anyhow::anyhow!("the last look did not end")),
+            // What the look before it found says more.
+            Err(_) => last.or_else(|| Some(anyhow::anyhow!("the last look did not end"))),
         };
         if Instant::now() >= end {
             let late = format!("not within {bound:?}: {what}");

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::load::{Load, NAME};
 use taffrail_tests::harness::observer::Observer;
 use taffrail_tests::harness::{Random, wait_for};
@@ -16,7 +16,7 @@ use super::{AGENTS, HUB, LEASE, times};
 async fn a_lost_disk_costs_no_number_and_no_object() {
     let seed = Random::seed("disks");
     let settings = Settings { hub: HUB, agents: AGENTS, ..Settings::default() };
-    with_settings("disks", settings, async |fleet| {
+    tell_with("disks", settings, async |fleet| {
         let mut load = Load::start(fleet, 8).await?;
         let observer = Observer::start(fleet, &load, LEASE);
         load.run(fleet, seed);
@@ -39,7 +39,7 @@ async fn of_two_agents_with_one_identity_one_acts_and_numbers_are_never_used_twi
         meant: &["journal cannot be used and is kept aside", "another agent of this cluster holds the lease"],
         ..Settings::default()
     };
-    with_settings("twins", settings, async |fleet| {
+    tell_with("twins", settings, async |fleet| {
         let mut load = Load::start(fleet, 4).await?;
         let observer = Observer::start(fleet, &load, LEASE);
         load.run(fleet, 7);
@@ -77,16 +77,19 @@ const DAY: i64 = 86_400;
 #[tokio::test]
 async fn clocks_that_are_a_day_off_stop_nothing_and_change_no_order() {
     let settings = Settings { hub: HUB, agents: AGENTS, clocks: true, ..Settings::default() };
-    with_settings("clocks", settings, async |fleet| {
+    tell_with("clocks", settings, async |fleet| {
         let mut load = Load::start(fleet, 4).await?;
         let mut observer = Observer::start(fleet, &load, LEASE);
         load.run(fleet, 7);
-        for ahead in [DAY, -DAY] {
+        // With its clock a day behind no agent can start here: the certificates of the API servers are younger.
+        for (ahead, starts_anew) in [(DAY, true), (-DAY, false), (0, true)] {
             let lab = fleet.member_mut("lab");
             lab.clock.as_ref().context("a clock")?.set(ahead)?;
             silence_is_still_noticed(fleet, &mut observer).await.context("an agent's clock is set")?;
-            fleet.member_mut("lab").agent.restart()?;
-            silence_is_still_noticed(fleet, &mut observer).await.context("the agent starts anew")?;
+            if starts_anew {
+                fleet.member_mut("lab").agent.restart()?;
+                silence_is_still_noticed(fleet, &mut observer).await.context("the agent starts anew")?;
+            }
         }
         // A hub that started a day ahead, and whose log ends there when its clock is right again.
         for ahead in [DAY, 0] {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::load::Load;
 use taffrail_tests::harness::observer::Observer;
 use taffrail_tests::harness::{Random, wait_for};
@@ -18,7 +18,7 @@ const LIVES_MS: u64 = 1_500;
 async fn whoever_is_killed_at_any_moment_nothing_is_lost_or_doubled() {
     let seed = Random::seed("kills");
     let settings = Settings { hub: HUB, agents: AGENTS, ..Settings::default() };
-    with_settings("kills", settings, async |fleet| {
+    tell_with("kills", settings, async |fleet| {
         let mut random = Random::new(seed);
         let mut load = Load::start(fleet, 20).await?;
         let observer = Observer::start(fleet, &load, LEASE);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use taffrail_tests::harness::fleet::{Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{Fleet, Settings, tell_with};
 use taffrail_tests::harness::load::{Load, NAME};
 use taffrail_tests::harness::observer::Observer;
 use taffrail_tests::harness::{Network, Random};
@@ -12,14 +12,17 @@ use tokio::time::sleep;
 
 use super::{AGENTS, HUB, LEASE, times};
 
+/// The client library's own word on a server that closes a connection before it says anything.
+const MEANT: &[&str] = &["async_nats::connector"];
 /// How long a bad network lasts once it has had its effect.
 const LASTS: Duration = Duration::from_secs(times(3, 30));
 
 #[tokio::test]
 async fn a_bad_network_loses_nothing_and_nobody_is_called_well_because_of_it() {
     let seed = Random::seed("network");
-    let settings = Settings { hub: HUB, agents: AGENTS, routed: Some(seed), ..Settings::default() };
-    with_settings("network", settings, async |fleet| {
+    let settings =
+        Settings { hub: HUB, agents: AGENTS, routed: Some(seed), meant: MEANT, ..Settings::default() };
+    tell_with("network", settings, async |fleet| {
         let mut load = Load::start(fleet, 8).await?;
         let mut observer = Observer::start(fleet, &load, LEASE);
         load.run(fleet, seed);

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::api::{Fault, Rule, Which};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::live::{self, path};
 use taffrail_tests::harness::load::{Load, NAME, object};
 use taffrail_tests::harness::observer::Observer;
@@ -16,6 +16,8 @@ use tokio::time::sleep;
 
 use super::{AGENTS, HUB, LEASE, times};
 
+/// The client library's own word on each answer that is an error.
+const MEANT: &[&str] = &["kube_client::client::builder"];
 /// How long an API server goes on answering wrongly.
 const LASTS: Duration = Duration::from_secs(times(3, 20));
 
@@ -32,8 +34,9 @@ const RULES: [Rule; 6] = [
 #[tokio::test]
 async fn whatever_the_api_server_answers_each_cluster_arrives_in_the_end() {
     let seed = Random::seed("api");
-    let settings = Settings { hub: HUB, agents: AGENTS, api: Some(seed), ..Settings::default() };
-    with_settings("api", settings, async |fleet| {
+    let settings =
+        Settings { hub: HUB, agents: AGENTS, api: Some(seed), meant: MEANT, ..Settings::default() };
+    tell_with("api", settings, async |fleet| {
         let mut load = Load::start(fleet, 8).await?;
         let observer = Observer::start(fleet, &load, LEASE);
         load.run(fleet, seed);
@@ -55,8 +58,8 @@ async fn whatever_the_api_server_answers_each_cluster_arrives_in_the_end() {
 
 #[tokio::test]
 async fn what_hangs_or_goes_in_a_cluster_is_named_and_mends_itself_afterwards() {
-    let settings = Settings { hub: HUB, agents: AGENTS, ..Settings::default() };
-    with_settings("objects", settings, async |fleet| {
+    let settings = Settings { hub: HUB, agents: AGENTS, meant: MEANT, ..Settings::default() };
+    tell_with("objects", settings, async |fleet| {
         let load = Load::start(fleet, 4).await?;
         a_webhook_that_hangs_is_named(fleet, &load).await.context("webhook")?;
         a_namespace_that_does_not_end_is_named(fleet, &load).await.context("namespace")

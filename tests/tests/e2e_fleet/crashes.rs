@@ -6,7 +6,7 @@ use taffrail_tests::harness::{Feed, wait_for};
 use tokio::time::timeout;
 
 use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live;
 
 /// Objects of the app: enough that a delivery takes longer than a signal.
@@ -16,7 +16,7 @@ const NAME: &str = "ledger";
 
 #[tokio::test]
 async fn a_delivery_survives_the_death_of_any_part() {
-    with_fleet("crashes", async |fleet| {
+    tell("crashes", async |fleet| {
         let mut files = roots(fleet, &[App::automated(NAME)]);
         files.extend(ledger(fleet, "0"));
         let commit = fleet.git.commit("first", &files)?;

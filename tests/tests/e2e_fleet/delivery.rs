@@ -4,12 +4,12 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::tree::{APP, Overlay};
 
-use taffrail_tests::harness::fleet::{Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{Fleet, tell};
 use taffrail_tests::harness::live::{config_map, deployment, path, service, version};
 
 #[tokio::test]
 async fn a_commit_reaches_every_cluster_and_drift_is_healed() {
-    with_fleet("delivery", async |fleet| {
+    tell("delivery", async |fleet| {
         let first = fleet.first_delivery("payments-api:1.4.0").await?;
         objects_are_as_git_says(fleet, &first).await?;
         let before = quiet_objects(fleet).await?;

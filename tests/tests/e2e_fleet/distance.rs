@@ -5,7 +5,7 @@ use serde_json::Value;
 use taffrail_tests::harness::wait_for;
 use taffrail_tests::tree::APP;
 
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live;
 
 /// Commits that the cluster does not see.
@@ -13,7 +13,7 @@ const MISSED: usize = 20;
 
 #[tokio::test]
 async fn a_cluster_that_was_away_for_twenty_commits_catches_up_with_one_apply() {
-    with_fleet("distance", async |fleet| {
+    tell("distance", async |fleet| {
         fleet.first_delivery("payments-api:1.4.0").await?;
         let us = fleet.member("us-1");
         let config = live::config_map(&us.namespace, APP);

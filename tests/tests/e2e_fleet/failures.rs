@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 use taffrail_tests::tree::{APP, Overlay};
 
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live::{self, path, version};
 
 /// In this time after the push an image that cannot be pulled is named.
@@ -15,7 +15,7 @@ const NAMED_WITHIN: Duration = Duration::from_secs(10);
 
 #[tokio::test]
 async fn what_goes_wrong_is_named_and_can_be_taken_back() {
-    with_fleet("failures", async |fleet| {
+    tell("failures", async |fleet| {
         fleet.first_delivery("payments-api:1.4.0").await?;
         an_image_that_cannot_be_pulled_is_named(fleet).await?;
         a_missing_definition_is_named_and_waited_for(fleet).await?;

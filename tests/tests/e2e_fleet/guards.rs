@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
 use taffrail_tests::harness::apps::{App, config_map, deployment, everywhere, paths, roots};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live::{self, path};
 
 #[tokio::test]
 async fn objects_that_leave_git_are_deleted_only_as_far_as_the_guards_allow() {
-    with_fleet("guards", async |fleet| {
+    tell("guards", async |fleet| {
         let held = App { annotations: json!({"taffrail.dev/max-deletes": "10"}), ..App::automated("held") };
         let mut files = roots(fleet, &[App::automated("shop"), App::automated("wide"), held]);
         files.extend(shop(fleet));

@@ -17,12 +17,12 @@ use taffrail_runtime::nats::{Login, Tls};
 use taffrail_tests::harness::{Agent, Hub, HubOptions, JoinToken, join, wait_for};
 use taffrail_tests::tree::APP;
 
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live;
 
 #[tokio::test]
 async fn only_those_who_were_invited_join_and_only_their_own_words_are_believed() {
-    with_fleet("identity", async |fleet| {
+    tell("identity", async |fleet| {
         fleet.first_delivery("payments-api:1.4.0").await?;
         tokens_work_once_in_time_and_here(fleet).await?;
         a_replayed_batch_gets_its_receipt_again(fleet).await?;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
 use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::live;
 
 #[tokio::test]
@@ -18,7 +18,7 @@ async fn clusters_fall_silent_lose_their_disk_and_leave() {
         agents: &[("hub.heartbeat", "1s")],
         ..Settings::default()
     };
-    with_settings("membership", settings, async |fleet| {
+    tell_with("membership", settings, async |fleet| {
         let mut files = roots(fleet, &[App::automated("stays"), App::automated("goes")]);
         files.extend(everywhere(fleet, "stays", &config_map("stays", "1")));
         files.extend(everywhere(fleet, "goes", &config_map("goes", "1")));

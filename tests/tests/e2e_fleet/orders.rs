@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
 use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, with_fleet};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, tell};
 use taffrail_tests::harness::live;
 
 #[tokio::test]
 async fn what_waits_for_a_person_waits_until_they_say_so() {
-    with_fleet("orders", async |fleet| {
+    tell("orders", async |fleet| {
         let manual = App { automated: Value::Null, ..App::automated("manual") };
         let loose = App { automated: json!({"prune": true}), ..App::automated("loose") };
         let mut files = roots(fleet, &[manual, loose]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use taffrail_tests::harness::wait_for;
 
 use taffrail_tests::harness::apps::{App, config_map, everywhere, paths, roots};
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::live;
 
 /// The app that the backup knows.
@@ -22,7 +22,7 @@ const MEANT: &[&str] =
 #[tokio::test]
 async fn a_restored_hub_takes_over_what_its_fleet_holds_and_rolls_nothing_back() {
     let settings = Settings { meant: MEANT, ..Settings::default() };
-    with_settings("restores", settings, async |fleet| {
+    tell_with("restores", settings, async |fleet| {
         let mut files = roots(fleet, &[App::automated(KNOWN)]);
         files.extend(page(fleet, KNOWN, "front", "1"));
         files.extend(page(fleet, KNOWN, "back", "1"));

@@ -18,7 +18,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 
-use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, with_settings};
+use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 
 /// Spans by the service that they come from.
 type Spans = Vec<(String, Span)>;
@@ -66,7 +66,7 @@ async fn a_commit_is_one_exported_trace_from_the_webhook_to_the_last_cluster() {
     // Settings live as long as the process, as those of other stories do.
     let endpoint: &'static str = format!("http://127.0.0.1:{port}").leak();
     let export: &'static [(&str, &str)] = vec![("otlp.endpoint", endpoint)].leak();
-    with_settings("trace", Settings { hub: export, agents: export, ..Settings::default() }, async |fleet| {
+    tell_with("trace", Settings { hub: export, agents: export, ..Settings::default() }, async |fleet| {
         fleet.first_delivery("payments-api:1.4.0").await?;
         let image = fleet.tree(fleet.member("eu-1")).image(Overlay::Production, "payments-api:1.5.0");
         let commit = fleet.push("production runs 1.5.0", &[image]).await?;
