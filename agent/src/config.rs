@@ -112,6 +112,12 @@ pub const TABLE: Table = Table {
             "How often the agent reports that it lives; at most a third of the hub's cluster.lease.",
         ),
         setting(
+            "outbox.bytes",
+            Kind::Bytes { min: 64 << 10, max: 1 << 30 },
+            "32MiB",
+            "How many bytes of events wait for the hub at most. A quarter is kept for changes of state; what has no room is counted and told in one event.",
+        ),
+        setting(
             "listen.probes",
             Kind::Address,
             "127.0.0.1:8081",
@@ -220,6 +226,8 @@ pub struct Config {
     pub health_timeout: Duration,
     /// How often the agent reports that it lives.
     pub heartbeat: Duration,
+    /// How many bytes of events wait for the hub at most.
+    pub outbox_bytes: u64,
     /// Address of probes and metrics.
     pub probes: SocketAddr,
     /// Time to finish after SIGTERM.
@@ -273,6 +281,7 @@ impl Config {
             kube,
             health_timeout: values.duration("health.timeout"),
             heartbeat: values.duration("hub.heartbeat"),
+            outbox_bytes: values.bytes("outbox.bytes"),
             probes: values.given("listen.probes").parse().expect("the value was checked"),
             grace: values.duration("shutdown.grace"),
             log_format: Format::parse(values.given("log.format")).expect("the value was checked"),

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod journal;
 pub mod kube;
 pub mod mark;
+pub mod park;
 pub mod perform;
 pub mod probes;
 pub mod run;

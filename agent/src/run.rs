@@ -2,7 +2,7 @@
 
 use crate::bus::{self, Bus};
 use crate::config::{Config, StoreKind};
-use crate::driver::{Driver, Driving, Handle, Outbox, Performer as _, Prover, Resumed, Sent};
+use crate::driver::{Driver, Driving, Handle, Outbox, Performer as _, Prover, Resumed, Sent, stored};
 use crate::identity::{
     Directory, Identity, Keys, Member, Obtain, Renewer, Secret, Store as IdentityStore, obtain,
 };
@@ -12,24 +12,23 @@ use crate::kube::inventory::Inventories;
 use crate::kube::lease::{self, Election, Role};
 use crate::kube::secret::Store;
 use crate::kube::{Access, Api, Change, Clients, Watcher, Watches};
-use crate::perform::{Perform, Tools, fingerprint};
-use crate::{mark, probes};
+use crate::perform::{Perform, Tools, hand_over};
+use crate::{mark, park, probes};
 use anyhow::Context as _;
 use futures::StreamExt as _;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::desired::Mark;
-use taffrail_core::event::agent::{Journal as JournalState, Refusal};
-use taffrail_core::id::{AccountKey, AppId};
+use taffrail_core::event::agent::{Journal as JournalState, LostEvents, Refusal};
+use taffrail_core::id::AccountKey;
 use taffrail_core::node::agent::{Agent, Held, Input};
 use taffrail_core::sync::Limits;
 use taffrail_core::time::{At, Span};
 use taffrail_proto::index;
 use taffrail_proto::join::Token;
-use taffrail_proto::journal as encoding;
+use taffrail_proto::journal::Parked;
 use taffrail_runtime::backoff::Backoff;
 use taffrail_runtime::nats::{Login, Tls};
 use taffrail_runtime::supervise::{Kind, Stage, Supervisor};
@@ -40,6 +39,9 @@ use tokio_util::task::TaskTracker;
 
 /// The version of this program.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Threads for what blocks: the journal's writes, and a bundle that is unpacked beside them.
+const BLOCKING_MAX: usize = 2;
 
 /// Prints text to standard output.
 #[expect(clippy::print_stdout, reason = "the one place where the agent's program talks to a terminal")]
@@ -56,7 +58,9 @@ pub fn complain(error: &dyn std::fmt::Display) -> ExitCode {
 
 /// Runs the agent until a signal.
 pub fn blocking(config: Config) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    // Each thread costs an arena of memory, and there is little to do at once: docs/adr/0021-an-agent-in-thirty-megabytes.md.
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match builder.worker_threads(1).max_blocking_threads(BLOCKING_MAX).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&format!("start the async runtime: {error}")),
     };
@@ -188,6 +192,8 @@ struct Opening {
     snapshot: Snapshot,
     state: JournalState,
     floor: Mark,
+    /// Events of earlier runs that go first.
+    parked: Option<Parked>,
 }
 
 /// The journal of one membership: numbers and marks of an earlier one mean nothing to another hub.
@@ -198,8 +204,9 @@ pub fn journal_of(file: &Path, account: &AccountKey) -> PathBuf {
     file.with_file_name(format!("{stem}-{}.{ending}", account.as_str()[..12].to_ascii_lowercase()))
 }
 
-async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result<Opening> {
-    let mirrored = mark::read(store, &member.account).await.context("read the mirrored mark")?;
+async fn open(config: &Config, place: &mark::Place, member: &Member) -> anyhow::Result<Opening> {
+    let mirrored = place.read().await.context("read the mirrored mark")?;
+    let parked = mirrored.parked.as_deref().and_then(park::unpack);
     let spoken = mirrored.incarnation.max(member.incarnation);
     let next = spoken + 1;
     let path = journal_of(&config.journal, &member.account);
@@ -208,19 +215,20 @@ async fn open(config: &Config, store: &Store, member: &Member) -> anyhow::Result
     let state = match opened {
         Opened::Found => JournalState::Found,
         Opened::New if next == 1 => JournalState::New,
-        Opened::New => JournalState::Lost,
+        Opened::New => JournalState::Lost(park::lost(parked.as_ref(), next - 1)),
         Opened::Lost { reason } => {
             tracing::error!(
                 error = reason,
                 "journal cannot be used and is kept aside; a new incarnation begins"
             );
-            JournalState::Lost
+            JournalState::Lost(LostEvents::Unknown)
         }
     };
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let reading = journal.clone();
     let snapshot = tokio::task::spawn_blocking(move || reading.load()).await??;
-    Ok(Opening { journal, snapshot, state, floor: mirrored.held })
+    let parked = park::before(parked, snapshot.incarnation);
+    Ok(Opening { journal, snapshot, state, floor: mirrored.held, parked })
 }
 
 /// The index that the journal holds, verified again, and the keys of its bundles.
@@ -252,33 +260,34 @@ async fn wire(
     let keys = identity.keys.clone();
     let members = identity.member.subscribe();
     let store = Store::new(&clients.reader, &config.kube.namespace);
-    let Opening { journal, snapshot, state, floor } = open(config, &store, &member).await?;
+    let place = mark::Place::new(store, member.account.clone());
+    let Opening { journal, snapshot, state, floor, parked } = open(config, &place, &member).await?;
     let (held, verified) = held(&snapshot, floor, &member);
     let incarnation = snapshot.incarnation;
-    let sent = watch::Sender::new(Sent { receipted: snapshot.receipted, connected: false });
+    let sent = watch::Sender::new(Sent { receipted: snapshot.receipted, ..Sent::default() });
+    let (instances, rows) = stored(&snapshot).context("read the journal")?;
+    journal.commit(rows).await?;
     let Resumed { waiting, stopped, receipt } = Resumed::read(&snapshot, &member);
-    let agent = Agent::new(held, stored(&snapshot)?, limits(config)).resuming(waiting, stopped);
+    let agent = Agent::new(held, instances, limits(config)).resuming(waiting, stopped);
     let bus = connect(&member, &keys).await?;
     let api = Api::new(clients.clone());
     let (watches, streams, changes) = Watches::new(&clients, api.discovery(), &config.kube.namespaces);
-    let tools = Arc::new(Tools {
-        api,
-        inventories: Inventories::new(&clients.reader, &config.kube.namespace),
-        watches,
-        journal: journal.clone(),
-        bus: bus.clone(),
-        home: config.kube.namespace.clone(),
-        keys: Mutex::default(),
-    });
+    let home = config.kube.namespace.clone();
+    let inventories = Inventories::new(&clients.reader, &home);
+    let (kept, carried) = (journal.clone(), bus.clone());
+    let keys_of_bundles = Mutex::default();
+    let tools = Tools { api, inventories, watches, journal: kept, bus: carried, home, keys: keys_of_bundles };
     let driving = Driving {
         agent,
         journal: journal.clone(),
         snapshot,
         account: member.account.clone(),
         cluster: member.cluster.clone(),
+        room: config.outbox_bytes,
+        sent: sent.subscribe(),
     };
-    let (driver, handle, shown) = Driver::new(driving);
-    let mut perform = Perform::new(tools, handle.clone(), TaskTracker::new());
+    let (driver, handle, shown) = Driver::new(driving).context("read the journal")?;
+    let mut perform = Perform::new(Arc::new(tools), handle.clone(), TaskTracker::new());
     if let Some(verified) = &verified {
         perform.took(verified);
     }
@@ -296,15 +305,17 @@ async fn wire(
         removed: removed.clone(),
         sent: sent.clone(),
         prover: Prover::new(driver.showing(), receipt),
+        parked,
+        park: Arc::new(place.clone()),
     };
     let begin = Input::Started { version: VERSION.to_owned(), kubernetes, journal: state };
     core_tasks(supervisor, driver, perform, outbox, begin, handle.clone());
-    observe(supervisor, streams, changes, handle.clone());
+    observe(supervisor, streams, changes, config.kube.namespaces.len().max(1), handle.clone());
     let following =
         Following { bus: bus.clone(), behind, removed: removed.clone(), members: members.clone() };
     follow(supervisor, following, handle, keys.clone());
     renew(supervisor, identity, bus, members, removed.clone());
-    mark::spawn(supervisor, store, member.account.clone(), incarnation, shown.clone());
+    mark::spawn(supervisor, place, incarnation, shown.clone());
     probes::spawn(supervisor, config.probes, probes::Looked { shown, sent: sent.subscribe(), removed });
     Ok(())
 }
@@ -348,20 +359,12 @@ fn core_tasks(
     });
 }
 
-fn stored(snapshot: &Snapshot) -> anyhow::Result<BTreeMap<AppId, taffrail_core::node::agent::Stored>> {
-    let read = |(app, bytes): (&String, &bytes::Bytes)| {
-        let stored =
-            encoding::decode(bytes).with_context(|| format!("read instance {app} of the journal"))?;
-        Ok((AppId::parse(app)?, stored))
-    };
-    snapshot.instances.iter().map(read).collect()
-}
-
 /// Watches, and changes of live objects on their way to the driver.
 fn observe(
     supervisor: &mut Supervisor,
     streams: Watcher,
     mut changes: tokio::sync::mpsc::Receiver<Change>,
+    parts: usize,
     handle: Handle,
 ) {
     supervisor.spawn("watches", Kind::Service, Stage::Intake, move |stop| async move {
@@ -369,25 +372,11 @@ fn observe(
         Ok(())
     });
     supervisor.spawn("changes", Kind::Service, Stage::Intake, move |stop| async move {
-        loop {
-            let change = tokio::select! {
-                change = changes.recv() => change,
-                () = stop.cancelled() => return Ok(()),
-            };
-            match change {
-                Some(Change::Seen { key, print }) => {
-                    handle.input(Input::Seen { key, fingerprint: fingerprint(&print) }).await;
-                }
-                Some(Change::Gone { key }) => handle.input(Input::Gone { key }).await,
-                Some(Change::Listed { gvk, namespace }) => {
-                    tracing::debug!(kind = %gvk, namespace, "watch is complete");
-                }
-                Some(Change::Failing { gvk, namespace, error }) => {
-                    tracing::warn!(kind = %gvk, namespace, error = %error, "watch failed, will retry");
-                }
-                None => return Ok(()),
-            }
+        tokio::select! {
+            () = hand_over(&mut changes, &handle, parts) => {}
+            () = stop.cancelled() => {}
         }
+        Ok(())
     });
 }
 

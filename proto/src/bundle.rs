@@ -6,7 +6,7 @@
 
 use prost::bytes::Bytes;
 use serde_json::Value;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use taffrail_core::digest::Digest;
 use taffrail_core::object::Key;
 
@@ -120,6 +120,59 @@ pub fn decode(compressed: &[u8], expected: Digest) -> Result<Vec<Value>, Error> 
     parse(&content)
 }
 
+/// Unpacks a bundle object by object: the whole of it is never in memory.
+///
+/// Everything is unpacked once to be checked against the digest that named it, and once more to be handed over.
+///
+/// # Errors
+/// Every [`Error`] but `Compress` and `Parse`, and whatever `each` fails with.
+pub fn unpack<E: From<Error>>(
+    compressed: &[u8],
+    expected: Digest,
+    mut each: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut objects = 0;
+    lines(compressed, |line| {
+        hash.update(line);
+        objects += 1;
+        if objects > OBJECTS_MAX { Err(Error::TooManyObjects { objects }) } else { Ok(()) }
+    })?;
+    let mut found = Digest::default();
+    found.0.copy_from_slice(hash.finish().as_ref());
+    if found != expected {
+        return Err(Error::OtherDigest { expected, found }.into());
+    }
+    lines(compressed, |line| match line.strip_suffix(b"\n").unwrap_or(line) {
+        [] => Ok(()),
+        object => each(object),
+    })
+}
+
+/// Hands over the lines of packed content with their ends.
+fn lines<E: From<Error>>(compressed: &[u8], mut each: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    if compressed.len() as u64 > CONTENT_BYTES_MAX {
+        return Err(Error::TooLarge.into());
+    }
+    let broken = |source| Error::Decompress { source };
+    let mut decoder = zstd::stream::read::Decoder::with_buffer(compressed).map_err(broken)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
+    let mut reader = BufReader::new(decoder.take(CONTENT_BYTES_MAX + 1));
+    let (mut line, mut bytes) = (Vec::new(), 0);
+    loop {
+        line.clear();
+        let read = reader.read_until(b'\n', &mut line).map_err(broken)?;
+        bytes += read as u64;
+        if bytes > CONTENT_BYTES_MAX {
+            return Err(Error::TooLarge.into());
+        }
+        if read == 0 {
+            return Ok(());
+        }
+        each(&line)?;
+    }
+}
+
 /// SHA-256 of some bytes.
 pub fn digest_of(bytes: &[u8]) -> Digest {
     let mut digest = Digest::default();
@@ -191,6 +244,30 @@ mod tests {
             "09704f45822873124d9c3700480762b1f6b181eb60a61522c211da4390c22b13",
             "the digest is what travels: it may never change"
         );
+    }
+
+    #[test]
+    fn unpacking_object_by_object_gives_the_lines_and_refuses_what_decoding_refuses() {
+        let objects = [config_map("a", &json!({"x": "1"})), config_map("b", &json!({}))];
+        let bundle = encode(&objects).unwrap();
+        let unpacked = |packed: &[u8], digest| {
+            let mut found = Vec::new();
+            let each = |line: &[u8]| {
+                found.push(serde_json::from_slice::<Value>(line).unwrap());
+                Ok(())
+            };
+            unpack::<Error>(packed, digest, each).map(|()| found)
+        };
+        assert_eq!(unpacked(&bundle.compressed, bundle.digest).unwrap(), objects);
+        let other = unpacked(&bundle.compressed, digest_of(b"other"));
+        assert!(matches!(other, Err(Error::OtherDigest { .. })), "{other:?}");
+        let cut = unpacked(&bundle.compressed[..bundle.compressed.len() - 4], bundle.digest);
+        assert!(matches!(cut, Err(Error::Decompress { .. })), "{cut:?}");
+        let (many, digest) = packed("{}\n".repeat(OBJECTS_MAX + 1).as_bytes());
+        let many = unpacked(&many, digest);
+        assert!(matches!(many, Err(Error::TooManyObjects { .. })), "{many:?}");
+        let (large, digest) = packed(&vec![b'x'; usize::try_from(CONTENT_BYTES_MAX).unwrap() + 1]);
+        assert!(matches!(unpacked(&large, digest), Err(Error::TooLarge)));
     }
 
     #[test]

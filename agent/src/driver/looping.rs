@@ -1,11 +1,12 @@
 //! Drain, step, journal, perform.
 
-use super::number::number;
+use super::number::{Ledger, folds};
+use super::outbox::Sent;
 use super::prove::Showing;
 use super::{STOPPED, WAITING};
 use crate::journal::{self, Journal, Mark, Snapshot, Write};
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use taffrail_core::desired::Permit;
@@ -13,6 +14,8 @@ use taffrail_core::event::AgentEvent;
 use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
+use taffrail_core::object::Key;
+use taffrail_core::outbox::Outbox;
 use taffrail_core::time::At;
 use taffrail_proto::event::Numbering;
 use taffrail_proto::index::Verified;
@@ -85,17 +88,23 @@ pub struct Driving {
     pub account: AccountKey,
     /// The cluster's name.
     pub cluster: ClusterName,
+    /// Bytes that the outbox may take.
+    pub room: u64,
+    /// How far the outbox has come.
+    pub sent: watch::Receiver<Sent>,
 }
 
 /// The agent's loop.
 pub struct Driver {
     agent: Agent,
     journal: Arc<dyn Journal>,
-    numbering: Numbering,
+    ledger: Ledger,
     bundles: BTreeSet<taffrail_core::digest::Digest>,
     messages: mpsc::Receiver<Message>,
     shown: watch::Sender<Shown>,
     showing: watch::Sender<Showing>,
+    sent: watch::Receiver<Sent>,
+    freed: u64,
     clock: Clock,
 }
 
@@ -104,6 +113,7 @@ pub struct Driver {
 struct Round {
     facts: Vec<AgentEvent>,
     dirty: BTreeSet<AppId>,
+    items: BTreeMap<AppId, BTreeSet<Key>>,
     gone: Vec<AppId>,
     writes: Vec<Write>,
     acts: Vec<Act>,
@@ -114,26 +124,29 @@ struct Round {
 
 impl Driver {
     /// A driver, the way to it, and what it shows.
-    pub fn new(driving: Driving) -> (Driver, Handle, watch::Receiver<Shown>) {
+    ///
+    /// # Errors
+    /// A fold of the journal cannot be read.
+    pub fn new(
+        driving: Driving,
+    ) -> Result<(Driver, Handle, watch::Receiver<Shown>), taffrail_proto::error::Error> {
         let (sender, messages) = mpsc::channel(QUEUE);
-        let Driving { agent, journal, snapshot, account, cluster } = driving;
+        let Driving { agent, journal, snapshot, account, cluster, room, sent } = driving;
         let first = Shown { last_seq: snapshot.next_seq.saturating_sub(1), held: agent.held().mark };
         let (shown, seen) = watch::channel(first);
-        let numbering = Numbering {
-            account,
-            cluster,
-            incarnation: snapshot.incarnation,
-            next_seq: snapshot.next_seq,
-            last_hash: snapshot.last_hash,
-        };
+        let (incarnation, next_seq, last_hash) =
+            (snapshot.incarnation, snapshot.next_seq, snapshot.last_hash);
+        let chain = Numbering { account, cluster, incarnation, next_seq, last_hash };
+        let outbox = Outbox::new(room, snapshot.outbox_bytes, folds(snapshot.settings.iter())?);
+        let ledger = Ledger { chain, outbox };
         let bundles = snapshot.bundles.keys().copied().collect();
-        let head = (snapshot.next_seq.saturating_sub(1), snapshot.last_hash);
+        let head = (next_seq.saturating_sub(1), last_hash);
         let pending = agent.waiting().map(|held| held.mark).unwrap_or_default();
         let signed = snapshot.index.filter(|_| agent.held().index.is_some());
         let showing = watch::Sender::new(Showing { signed, pending, head, ..Showing::default() });
-        let clock = Clock::after(0);
-        let driver = Driver { agent, journal, numbering, bundles, messages, shown, showing, clock };
-        (driver, Handle(sender), seen)
+        let (freed, clock) = (sent.borrow().freed, Clock::after(0));
+        let driver = Driver { agent, journal, ledger, bundles, messages, shown, showing, sent, freed, clock };
+        Ok((driver, Handle(sender), seen))
     }
 
     /// What there is to show to the hub of its own words.
@@ -154,6 +167,7 @@ impl Driver {
             let wake = self.agent.next_wake();
             let pause = Duration::from_millis(wake.map_or(0, |wake| wake.since(self.now()).0));
             let mut round = Round::default();
+            let waits = self.ledger.outbox.waits();
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return Ok(()),
@@ -165,6 +179,8 @@ impl Driver {
                         self.take(message, performer, &mut round);
                     }
                 }
+                // Receipts make room for what waits; whoever sends lives as long as the driver.
+                Ok(()) = self.sent.changed(), if waits => {}
                 () = tokio::time::sleep(pause), if wake.is_some() => {
                     let at = self.now();
                     let out = self.agent.step(Input::Wake, at);
@@ -208,22 +224,21 @@ impl Driver {
 
     /// One transaction for everything, then the effects.
     async fn finish(&mut self, round: Round, performer: &mut dyn Performer) -> Result<(), journal::Error> {
-        let Round { facts, dirty, gone, mut writes, acts, prove, came, signed } = round;
-        for app in &dirty {
-            if let Some(instance) = self.agent.instance(app) {
-                let bytes = encoding::encode(instance).into();
-                writes.push(Write::PutInstance { app: app.to_string(), bytes });
-            }
-        }
+        let Round { facts, dirty, items, gone, mut writes, acts, prove, came, signed } = round;
+        // What is gone goes first: an app may have come back within the round.
         writes.extend(gone.iter().map(|app| Write::RemoveInstance { app: app.to_string() }));
-        writes.extend(number(&mut self.numbering, facts));
+        writes.extend(dirty.iter().filter_map(|app| self.head(app)));
+        writes.extend(items.iter().flat_map(|(app, keys)| self.rows(app, keys)));
+        let freed = self.sent.borrow_and_update().freed;
+        self.ledger.outbox.freed(freed - std::mem::replace(&mut self.freed, freed));
+        writes.extend(self.ledger.number(facts));
         if writes.iter().any(|write| matches!(write, Write::PutIndex { .. })) {
             writes.extend(self.unneeded());
         }
         if !writes.is_empty() {
             self.journal.commit(writes).await?;
         }
-        let shown = Shown { last_seq: self.numbering.next_seq - 1, held: self.agent.held().mark };
+        let shown = Shown { last_seq: self.ledger.chain.next_seq - 1, held: self.agent.held().mark };
         self.shown.send_if_modified(|known| {
             let differs = *known != shown;
             *known = shown;
@@ -241,11 +256,30 @@ impl Driver {
         self.showing.send_if_modified(|showing| {
             showing.signed = signed.or(showing.signed.take());
             showing.pending = self.agent.waiting().map(|held| held.mark).unwrap_or_default();
-            showing.head = (self.numbering.next_seq - 1, self.numbering.last_hash);
+            showing.head = (self.ledger.chain.next_seq - 1, self.ledger.chain.last_hash);
             showing.asked += u64::from(prove);
             showing.came += came;
             prove || came > 0
         });
+    }
+
+    /// An instance without its inventory.
+    fn head(&self, app: &AppId) -> Option<Write> {
+        let bytes = encoding::encode(self.agent.instance(app)?).into();
+        Some(Write::PutInstance { app: app.to_string(), bytes })
+    }
+
+    /// The objects of its inventory that changed.
+    fn rows(&self, app: &AppId, keys: &BTreeSet<Key>) -> Vec<Write> {
+        let Some(instance) = self.agent.instance(app) else { return Vec::new() };
+        let row = |key| {
+            let (app, name) = (app.to_string(), encoding::name_of(key));
+            match instance.items.get(key) {
+                Some(item) => Write::PutItem { app, name, bytes: encoding::encode_item(key, item).into() },
+                None => Write::RemoveItem { app, name },
+            }
+        };
+        keys.iter().map(row).collect()
     }
 
     /// Bundles that neither the index nor what is applied names.
@@ -262,13 +296,17 @@ impl Driver {
 
 impl Round {
     fn add(&mut self, out: Outputs) {
-        let Outputs { facts, dirty, gone, acts, stopped, prove, .. } = out;
+        let Outputs { facts, dirty, items, gone, acts, stopped, prove, .. } = out;
         self.prove |= prove;
         self.writes.extend(stopped.map(|epoch| setting(STOPPED, epoch.to_be_bytes().to_vec().into())));
         self.facts.extend(facts);
         self.dirty.extend(dirty);
+        for (app, keys) in items {
+            self.items.entry(app).or_default().extend(keys);
+        }
         for app in gone {
             self.dirty.remove(&app);
+            self.items.remove(&app);
             self.gone.push(app);
         }
         self.acts.extend(acts);

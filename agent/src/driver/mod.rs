@@ -9,13 +9,16 @@
 mod looping;
 mod number;
 mod outbox;
+mod parked;
 mod prove;
+mod restore;
 #[cfg(test)]
 mod tests;
 
 pub use looping::{Driver, Driving, Handle, Performer, Shown};
 pub use outbox::{Outbox, Sent};
 pub use prove::{Prover, Resumed, Showing};
+pub use restore::stored;
 
 /// Setting of the journal: the signed index of a restored hub that waits for the adoption; empty if none does.
 const WAITING: &str = "waiting-index";

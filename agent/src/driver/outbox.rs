@@ -2,26 +2,48 @@
 
 use super::RECEIPT;
 use super::looping::Shown;
+use super::number::length;
 use super::prove::Prover;
 use crate::bus::Bus;
 use crate::identity::{Keys, Member};
-use crate::journal::{self, Journal, Write};
+use crate::journal::{self, Journal, OutboxRow, Write};
+use crate::park::Park;
 use bytes::Bytes;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::cluster::Vitals;
+use taffrail_core::desired::Mark;
 use taffrail_core::time::At;
 use taffrail_proto::event::decode_header;
+use taffrail_proto::journal::Parked;
+use taffrail_proto::proof::Shown as Proof;
 use taffrail_proto::proof::signed_receipt;
 use taffrail_proto::report::{Answer, BYTES_MAX, Carried, EVENTS_MAX, Outgoing, encode_request, open_answer};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Pause after a request that was not answered; doubles up to [`PAUSE_MAX`].
-const PAUSE_MIN: Duration = Duration::from_millis(250);
+pub(super) const PAUSE_MIN: Duration = Duration::from_millis(250);
 
 /// Longest pause between requests that are not answered: after a long cut the outbox moves within so much.
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// What one request carries.
+pub(super) struct Asked {
+    pub(super) incarnation: u64,
+    pub(super) vitals: Vitals,
+    pub(super) events: Vec<(Bytes, Bytes)>,
+    pub(super) proof: Option<Proof>,
+}
+
+/// An answer that can be used.
+pub(super) struct Told {
+    pub(super) answer: Answer,
+    /// The index that the hub has for us.
+    pub(super) mark: Mark,
+    /// The receipt as the hub signed it; empty if it is none.
+    pub(super) signed: Bytes,
+}
 
 /// How far the outbox has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +52,8 @@ pub struct Sent {
     pub receipted: u64,
     /// Whether the last request was answered.
     pub connected: bool,
+    /// Bytes of the outbox that receipts freed since the start.
+    pub freed: u64,
 }
 
 /// Sends the outbox and, when there is nothing to send, signs of life.
@@ -56,21 +80,37 @@ pub struct Outbox {
     pub sent: watch::Sender<Sent>,
     /// What the hub may have to be shown.
     pub prover: Prover,
+    /// What an earlier end left in the cluster: sent before anything else.
+    pub parked: Option<Parked>,
+    /// Where that was, and where goes what this end leaves.
+    pub park: Arc<dyn Park>,
 }
 
 impl Outbox {
-    /// Sends until `stop`; then once more what is left, if the hub answers. Nothing is sent once the cluster is removed:
-    /// what was numbered and has no receipt stays in the journal.
+    /// Sends until `stop`; then once more what is left, if the hub answers. What remains is parked. Nothing is sent once the
+    /// cluster is removed: what was numbered and has no receipt stays in the journal.
     ///
     /// # Errors
     /// The journal's error, after which the process must end.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), journal::Error> {
+        self.send_parked(&stop).await;
+        if self.parked.as_ref().is_none_or(|parked| parked.chains.is_empty()) {
+            self.send_all(&stop).await?;
+        }
+        if self.removed.is_cancelled() {
+            stop.cancelled().await;
+            return Ok(());
+        }
+        self.park_rest().await
+    }
+
+    async fn send_all(&mut self, stop: &CancellationToken) -> Result<(), journal::Error> {
         let mut pause = PAUSE_MIN;
         loop {
             if self.removed.is_cancelled() {
-                stop.cancelled().await;
                 return Ok(());
             }
+            self.clear_parked().await;
             let answered = self.round().await?;
             self.sent.send_if_modified(|sent| {
                 let differs = sent.connected != answered;
@@ -112,34 +152,19 @@ impl Outbox {
         if proves {
             rows.clear();
         }
-        let member = self.member.borrow().clone();
-        let outgoing = Outgoing {
-            account: member.account.clone(),
-            incarnation: self.incarnation,
-            at: wall(),
-            vitals: Vitals { held, waiting: (last_seq + 1).saturating_sub(from) },
-            events: rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect(),
-            proof,
-        };
-        let body = encode_request(&outgoing, &self.keys.event);
-        let newest = rows.last().and_then(|row| decode_header(&row.header).ok());
-        let trace = newest.and_then(|header| header.context.trace);
-        let (answer, signed) = match self.bus.send(body.into(), trace.as_deref()).await {
-            Ok(bytes) => (open_answer(&bytes, &member.account, &member.hub_key), signed_receipt(&bytes)),
-            Err(error) => {
-                tracing::debug!(error = %taffrail_runtime::telemetry::chain(&error), "hub did not answer");
-                return Ok(false);
-            }
-        };
-        if proves && answer.is_ok() {
+        let waiting = (last_seq + 1).saturating_sub(from);
+        let events = rows.iter().map(|row| (row.header.clone(), row.payload.clone())).collect();
+        let asked = Asked { incarnation: self.incarnation, vitals: Vitals { held, waiting }, events, proof };
+        let Some(Told { answer, mark, signed }) = self.ask(asked).await else { return Ok(false) };
+        if proves {
             self.prover.answered();
         }
         match answer {
-            Ok((answer @ Answer::Receipt { .. }, mark)) => {
+            answer @ Answer::Receipt { .. } => {
                 let last = rows.last().map_or(0, |row| row.seq);
                 let carried = Carried { incarnation: self.incarnation, from, last };
                 if let Some(seq) = answer.receipted(carried).filter(|seq| *seq >= from) {
-                    self.receipt(seq, signed.unwrap_or_default().into()).await?;
+                    self.receipt(seq, &rows, signed).await?;
                 }
                 if mark > held.max(self.prover.pending()) {
                     self.behind.notify_one();
@@ -149,29 +174,57 @@ impl Outbox {
                 }
                 Ok(true)
             }
-            Ok((Answer::Gap { incarnation, expected }, _)) => {
+            Answer::Gap { incarnation, expected } => {
                 tracing::error!(incarnation, expected, from, "hub misses events that were receipted");
                 if expected < from {
                     self.prover.hub_is_behind();
                 }
                 Ok(false)
             }
-            Ok((Answer::Refused(reason), _)) => {
+            Answer::Refused(reason) => {
                 tracing::error!(error = reason, "hub refused the events");
-                Ok(false)
-            }
-            Err(error) => {
-                tracing::error!(error = %taffrail_runtime::telemetry::chain(&error), "answer of the hub not usable");
                 Ok(false)
             }
         }
     }
 
-    async fn receipt(&mut self, seq: u64, signed: Bytes) -> Result<(), journal::Error> {
+    /// Asks the hub once; `None` if there is no answer that can be used.
+    pub(super) async fn ask(&self, asked: Asked) -> Option<Told> {
+        let Asked { incarnation, vitals, events, proof } = asked;
+        let member = self.member.borrow().clone();
+        let newest = events.last().and_then(|(header, _)| decode_header(header).ok());
+        let trace = newest.and_then(|header| header.context.trace);
+        let account = member.account.clone();
+        let outgoing = Outgoing { account, incarnation, at: wall(), vitals, events, proof };
+        let body = encode_request(&outgoing, &self.keys.event);
+        let bytes = match self.bus.send(body.into(), trace.as_deref()).await {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                tracing::debug!(error = %taffrail_runtime::telemetry::chain(&error), "hub did not answer");
+                return None;
+            }
+        };
+        match open_answer(&bytes, &member.account, &member.hub_key) {
+            Ok((answer, mark)) => {
+                Some(Told { answer, mark, signed: signed_receipt(&bytes).unwrap_or_default().into() })
+            }
+            Err(error) => {
+                tracing::error!(error = %taffrail_runtime::telemetry::chain(&error), "answer of the hub not usable");
+                None
+            }
+        }
+    }
+
+    /// The hub has these rows up to `seq`, and signed that.
+    async fn receipt(&mut self, seq: u64, rows: &[OutboxRow], signed: Bytes) -> Result<(), journal::Error> {
         self.prover.keep(&signed);
+        let freed: u64 = rows.iter().filter(|row| row.seq <= seq).map(length).sum();
         let kept = Write::PutSetting { key: RECEIPT.to_owned(), bytes: signed };
         self.journal.commit(vec![Write::Receipt { seq }, kept]).await?;
-        self.sent.send_modify(|sent| sent.receipted = sent.receipted.max(seq));
+        self.sent.send_modify(|sent| {
+            sent.receipted = sent.receipted.max(seq);
+            sent.freed += freed;
+        });
         Ok(())
     }
 }

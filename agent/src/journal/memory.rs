@@ -1,9 +1,9 @@
 //! The journal in memory: the same promises without a disk, for tests and simulations.
 
-use super::{Batch, Error, Journal, Outbox, OutboxRow, Snapshot, Write, check_length};
+use super::{Batch, Error, Journal, Outbox, OutboxRow, Snapshot, Write, check_bodies, check_length};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use taffrail_core::digest::Digest;
 
@@ -14,7 +14,8 @@ pub struct Memory(Mutex<State>);
 #[derive(Clone, Debug)]
 struct State {
     snapshot: Snapshot,
-    bundles: BTreeMap<Digest, Bytes>,
+    bundles: BTreeMap<Digest, Vec<Digest>>,
+    bodies: BTreeMap<Digest, Bytes>,
     outbox: BTreeMap<u64, OutboxRow>,
 }
 
@@ -22,7 +23,8 @@ impl Memory {
     /// A new journal of this incarnation.
     pub fn new(incarnation: u64) -> Memory {
         let snapshot = Snapshot { incarnation, next_seq: 1, ..Snapshot::default() };
-        Memory(Mutex::new(State { snapshot, bundles: BTreeMap::new(), outbox: BTreeMap::new() }))
+        let (bundles, bodies, outbox) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Memory(Mutex::new(State { snapshot, bundles, bodies, outbox }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -40,16 +42,34 @@ impl State {
                 snapshot.index = Some(bytes);
             }
             Write::PutMark(mark) => snapshot.mark = Some(mark),
-            Write::PutBundle { digest, bytes } => {
-                check_length("a bundle", bytes.len())?;
-                self.bundles.insert(digest, bytes);
+            Write::PutBundle { digest, bodies } => {
+                check_bodies(&bodies)?;
+                self.bundles.insert(digest, bodies.iter().map(|(content, _)| *content).collect());
+                self.bodies.extend(bodies);
             }
-            Write::RemoveBundle { digest } => drop(self.bundles.remove(&digest)),
+            Write::RemoveBundle { digest } => {
+                self.bundles.remove(&digest);
+                let kept: BTreeSet<&Digest> = self.bundles.values().flatten().collect();
+                self.bodies.retain(|content, _| kept.contains(content));
+            }
             Write::PutInstance { app, bytes } => {
                 check_length("an instance", bytes.len())?;
                 snapshot.instances.insert(app, bytes);
             }
-            Write::RemoveInstance { app } => drop(snapshot.instances.remove(&app)),
+            Write::PutItem { app, name, bytes } => {
+                check_length("an object's state", bytes.len())?;
+                snapshot.items.entry(app).or_default().insert(name, bytes);
+            }
+            Write::RemoveItem { app, name } => {
+                if let Some(items) = snapshot.items.get_mut(&app) {
+                    items.remove(&name);
+                }
+                snapshot.items.retain(|_, items| !items.is_empty());
+            }
+            Write::RemoveInstance { app } => {
+                snapshot.instances.remove(&app);
+                snapshot.items.remove(&app);
+            }
             Write::AppendEvents { rows, last_hash } => {
                 snapshot.next_seq = outbox.append(&rows)?.next_seq;
                 snapshot.last_hash = last_hash;
@@ -63,6 +83,7 @@ impl State {
                 check_length("a setting", bytes.len())?;
                 snapshot.settings.insert(key, bytes);
             }
+            Write::RemoveSetting { key } => drop(snapshot.settings.remove(&key)),
         }
         Ok(())
     }
@@ -80,7 +101,7 @@ impl Journal for Memory {
 
     fn load(&self) -> Result<Snapshot, Error> {
         let state = self.lock();
-        let bundles = state.bundles.iter().map(|(digest, bytes)| (*digest, bytes.len() as u64)).collect();
+        let bundles = state.bundles.iter().map(|(digest, contents)| (*digest, contents.len())).collect();
         let length = |row: &OutboxRow| (row.header.len() + row.payload.len()) as u64;
         let outbox_bytes = state.outbox.values().map(length).sum();
         Ok(Snapshot { bundles, outbox_bytes, ..state.snapshot.clone() })
@@ -97,8 +118,12 @@ impl Journal for Memory {
         Ok(batch.rows)
     }
 
-    fn bundle(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, Error> {
         Ok(self.lock().bundles.get(digest).cloned())
+    }
+
+    fn body(&self, content: &Digest) -> Result<Option<Bytes>, Error> {
+        Ok(self.lock().bodies.get(content).cloned())
     }
 }
 

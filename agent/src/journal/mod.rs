@@ -3,8 +3,8 @@
 //! ```text
 //!  events numbered ─► outbox ─► sent to the hub ─► receipt ─► removed
 //!  index verified  ─► index, mark ┐
-//!  bundles fetched ─► bundles     ├─ one commit: one transaction, one fsync, and only then the effects
-//!  instances moved ─► instances   ┘
+//!  bundles fetched ─► bodies      ├─ one commit: one transaction, one fsync, and only then the effects
+//!  instances moved ─► rows        ┘
 //! ```
 //!
 //! # What every journal promises (`conformance.rs` holds each of these against both of ours)
@@ -69,14 +69,14 @@ pub enum Write {
     },
     /// Replaces the high-water mark.
     PutMark(Mark),
-    /// Keeps a bundle as it came.
+    /// Keeps a bundle object by object, so that one of them can be read without the others.
     PutBundle {
         /// Digest of its content.
         digest: Digest,
-        /// The packed bytes.
-        bytes: Bytes,
+        /// Its objects in order: digest of the content, and the body as whoever reads it expects it.
+        bodies: Vec<(Digest, Bytes)>,
     },
-    /// Forgets a bundle; no error if there is none.
+    /// Forgets a bundle, and those of its bodies that no other bundle has; no error if there is none.
     RemoveBundle {
         /// Digest of its content.
         digest: Digest,
@@ -88,7 +88,23 @@ pub enum Write {
         /// Its encoded state.
         bytes: Bytes,
     },
-    /// Forgets an instance; no error if there is none.
+    /// Replaces the state of one object of an instance.
+    PutItem {
+        /// The app as `source/name`.
+        app: String,
+        /// Name of the row within the app.
+        name: String,
+        /// Its encoded state.
+        bytes: Bytes,
+    },
+    /// Forgets one object of an instance; no error if there is none.
+    RemoveItem {
+        /// The app as `source/name`.
+        app: String,
+        /// Name of the row within the app.
+        name: String,
+    },
+    /// Forgets an instance with its objects; no error if there is none.
     RemoveInstance {
         /// The app as `source/name`.
         app: String,
@@ -112,6 +128,11 @@ pub enum Write {
         /// Its encoded value.
         bytes: Bytes,
     },
+    /// Forgets a value; no error if there is none.
+    RemoveSetting {
+        /// Name of the setting.
+        key: String,
+    },
 }
 
 /// Everything but the bytes of bundles and the bodies of the outbox.
@@ -123,10 +144,12 @@ pub struct Snapshot {
     pub mark: Option<Mark>,
     /// The number under which this journal's events are counted.
     pub incarnation: u64,
-    /// Bundles held, with their packed length in bytes.
-    pub bundles: BTreeMap<Digest, u64>,
+    /// Bundles held, with the number of their objects.
+    pub bundles: BTreeMap<Digest, usize>,
     /// States of instances by app.
     pub instances: BTreeMap<String, Bytes>,
+    /// States of their objects by app and name.
+    pub items: BTreeMap<String, BTreeMap<String, Bytes>>,
     /// Settings by name.
     pub settings: BTreeMap<String, Bytes>,
     /// Number of the next event; the first is 1.
@@ -153,7 +176,7 @@ pub enum Opened {
     },
 }
 
-/// The journal. `load`, `outbox_from` and `bundle` block on the disk for as long as a read takes.
+/// The journal. `load`, `outbox_from`, `bundle` and `body` block on the disk for as long as a read takes.
 #[async_trait]
 pub trait Journal: Send + Sync {
     /// Does all writes in order, in one transaction with one fsync, off the async threads. Dropping the future does not undo them.
@@ -175,11 +198,17 @@ pub trait Journal: Send + Sync {
     /// [`Error::Read`].
     fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error>;
 
-    /// The packed bytes of a bundle; `None` if it is not held.
+    /// The digests of a bundle's objects, in order; `None` if the bundle is not held.
     ///
     /// # Errors
     /// [`Error::Read`].
-    fn bundle(&self, digest: &Digest) -> Result<Option<Bytes>, Error>;
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, Error>;
+
+    /// The body of an object of any bundle that is held.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    fn body(&self, content: &Digest) -> Result<Option<Bytes>, Error>;
 }
 
 /// Where the outbox stands: the part of a commit that can be refused.
@@ -217,6 +246,11 @@ fn check_length(what: &'static str, bytes: usize) -> Result<(), Error> {
         return Err(Error::TooLarge { what, bytes, max: VALUE_BYTES_MAX });
     }
     Ok(())
+}
+
+/// Bodies of one bundle are refused together if they are longer than [`VALUE_BYTES_MAX`].
+fn check_bodies(bodies: &[(Digest, Bytes)]) -> Result<(), Error> {
+    check_length("a bundle", bodies.iter().map(|(_, body)| body.len()).sum())
 }
 
 /// Rows of the outbox up to the limits of one call.

@@ -3,12 +3,15 @@
 //! | table | key | value |
 //! | --- | --- | --- |
 //! | `facts` | `format`, `incarnation`, `next_seq`, `receipted`: numbers (8, big-endian); `mark`: two numbers; `last_hash`: 32; `index` | bytes |
-//! | `bundles` | digest (32) | packed bundle |
+//! | `contents` | digest of a bundle (32) | digests of its objects in order (32 each) |
+//! | `bodies` | digest of an object (32) | its body |
 //! | `instances`, `settings` | name | bytes |
+//! | `items` | app, NUL, name | bytes |
 //! | `outbox` | number of the event | length of header (4, big-endian), header, payload |
 
 use super::{
-    Batch, Error, Journal, Mark, Opened, Outbox, OutboxRow, Snapshot, VALUE_BYTES_MAX, Write, check_length,
+    Batch, Error, Journal, Mark, Opened, Outbox, OutboxRow, Snapshot, VALUE_BYTES_MAX, Write, check_bodies,
+    check_length,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -16,7 +19,7 @@ use redb::{
     Builder, Database, DatabaseError, ReadTransaction, ReadableDatabase, ReadableTable, StorageError, Table,
     TableDefinition, WriteTransaction,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,11 +27,16 @@ use std::sync::Arc;
 use taffrail_core::digest::Digest;
 
 type Bytewise = TableDefinition<'static, &'static str, &'static [u8]>;
+type ByDigest = TableDefinition<'static, [u8; 32], &'static [u8]>;
 
 const FACTS: Bytewise = TableDefinition::new("facts");
 const INSTANCES: Bytewise = TableDefinition::new("instances");
 const SETTINGS: Bytewise = TableDefinition::new("settings");
-const BUNDLES: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("bundles");
+const ITEMS: Bytewise = TableDefinition::new("items");
+const CONTENTS: ByDigest = TableDefinition::new("contents");
+const BODIES: ByDigest = TableDefinition::new("bodies");
+/// Bundles in one piece, as the first layout had them; the bus has them still.
+const OLD_BUNDLES: ByDigest = TableDefinition::new("bundles");
 const OUTBOX: TableDefinition<u64, &[u8]> = TableDefinition::new("outbox");
 
 const FORMAT: &str = "format";
@@ -40,7 +48,10 @@ const MARK: &str = "mark";
 const INDEX: &str = "index";
 
 /// Version of this layout.
-const LAYOUT: u64 = 1;
+const LAYOUT: u64 = 2;
+
+/// The first layout: bundles in one piece, inventories inside `instances` (who reads those finds them there still).
+const OLD_LAYOUT: u64 = 1;
 
 /// Memory for pages, in bytes: redb's default of 1 GiB would undo the agent's 30 MB.
 const CACHE_BYTES: usize = 1024 * 1024;
@@ -119,6 +130,7 @@ impl Redb {
             incarnation: number(INCARNATION)?.ok_or(missing("the incarnation is missing"))?,
             bundles,
             instances: entries(&reading, INSTANCES)?,
+            items: items(&reading)?,
             settings: entries(&reading, SETTINGS)?,
             next_seq: number(NEXT_SEQ)?.ok_or(missing("the next number is missing"))?,
             last_hash: Digest::from_slice(&last_hash).ok_or(missing("the head of the chain is cut off"))?,
@@ -161,10 +173,17 @@ impl Journal for Redb {
         Ok(batch.rows)
     }
 
-    fn bundle(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, Error> {
         let reading = self.db.begin_read().map_err(read_error)?;
-        let bundles = reading.open_table(BUNDLES).map_err(read_error)?;
-        let bytes = bundles.get(digest.0).map_err(read_error)?;
+        let contents = reading.open_table(CONTENTS).map_err(read_error)?;
+        let found = contents.get(digest.0).map_err(read_error)?;
+        found.map(|bytes| digests(bytes.value())).transpose()
+    }
+
+    fn body(&self, content: &Digest) -> Result<Option<Bytes>, Error> {
+        let reading = self.db.begin_read().map_err(read_error)?;
+        let bodies = reading.open_table(BODIES).map_err(read_error)?;
+        let bytes = bodies.get(content.0).map_err(read_error)?;
         Ok(bytes.map(|bytes| Bytes::copy_from_slice(bytes.value())))
     }
 }
@@ -192,14 +211,41 @@ fn create(path: &Path, incarnation: u64) -> Result<Redb, Error> {
         for table in [INSTANCES, SETTINGS] {
             writing.open_table(table).map_err(write_error)?;
         }
-        writing.open_table(BUNDLES).map_err(write_error)?;
         writing.open_table(OUTBOX).map_err(write_error)?;
+        make_tables(&writing)?;
     }
     writing.commit().map_err(write_error)?;
     fs::rename(&beside, path).map_err(|source| file_error("put in place the journal", path, source))?;
     let folder_synced = File::open(folder).and_then(|folder| folder.sync_all());
     folder_synced.map_err(|source| file_error("sync the folder", folder, source))?;
     Ok(Redb { db: Arc::new(db) })
+}
+
+/// Makes the tables that the first layout had not.
+fn make_tables(writing: &WriteTransaction) -> Result<(), Error> {
+    writing.open_table(ITEMS).map_err(write_error)?;
+    writing.open_table(CONTENTS).map_err(write_error)?;
+    writing.open_table(BODIES).map_err(write_error)?;
+    Ok(())
+}
+
+/// Takes a journal of the first layout over, in one transaction.
+fn renew(db: &Database) -> Result<(), Error> {
+    let reading = db.begin_read().map_err(read_error)?;
+    let facts = reading.open_table(FACTS).map_err(read_error)?;
+    let layout = fact(&facts, FORMAT)?.map(|bytes| be_number(&bytes)).transpose()?;
+    drop((facts, reading));
+    if layout != Some(OLD_LAYOUT) {
+        return Ok(());
+    }
+    let writing = db.begin_write().map_err(write_error)?;
+    make_tables(&writing)?;
+    writing.delete_table(OLD_BUNDLES).map_err(write_error)?;
+    {
+        let mut facts = writing.open_table(FACTS).map_err(write_error)?;
+        put(&mut facts, FORMAT, &LAYOUT.to_be_bytes())?;
+    }
+    writing.commit().map_err(write_error)
 }
 
 /// Opens an existing journal and reads all that a start needs, so that damage is found now.
@@ -215,7 +261,7 @@ fn open_checked(path: &Path) -> Result<Redb, Refused> {
         other => Refused::Failed(Error::Open { path: path.to_path_buf(), source: Box::new(other.into()) }),
     })?;
     let journal = Redb { db: Arc::new(db) };
-    match journal.snapshot() {
+    match renew(&journal.db).and_then(|()| journal.snapshot()) {
         Ok(_) => Ok(journal),
         Err(Error::Damaged { what }) => Err(Refused::Damaged(what.to_owned())),
         Err(Error::Read { source }) => Err(match *source {
@@ -262,21 +308,25 @@ fn apply(writing: &WriteTransaction, write: Write) -> Result<(), Error> {
         Write::PutMark(Mark { epoch, generation }) => {
             put(&mut table(FACTS)?, MARK, &[epoch.to_be_bytes(), generation.to_be_bytes()].concat())
         }
-        Write::PutBundle { digest, bytes } => {
-            check_length("a bundle", bytes.len())?;
-            let mut bundles = writing.open_table(BUNDLES).map_err(write_error)?;
-            bundles.insert(digest.0, &bytes[..]).map(drop).map_err(write_error)
-        }
-        Write::RemoveBundle { digest } => {
-            let mut bundles = writing.open_table(BUNDLES).map_err(write_error)?;
-            bundles.remove(digest.0).map(drop).map_err(write_error)
-        }
+        Write::PutBundle { digest, bodies } => put_bundle(writing, digest, &bodies),
+        Write::RemoveBundle { digest } => remove_bundle(writing, digest),
         Write::PutInstance { app, bytes } => {
             check_length("an instance", bytes.len())?;
             put(&mut table(INSTANCES)?, &app, &bytes)
         }
+        Write::PutItem { app, name, bytes } => {
+            check_length("an object's state", bytes.len())?;
+            put(&mut table(ITEMS)?, &format!("{app}\0{name}"), &bytes)
+        }
+        Write::RemoveItem { app, name } => {
+            let row = format!("{app}\0{name}");
+            table(ITEMS)?.remove(row.as_str()).map(drop).map_err(write_error)
+        }
         Write::RemoveInstance { app } => {
-            table(INSTANCES)?.remove(app.as_str()).map(drop).map_err(write_error)
+            table(INSTANCES)?.remove(app.as_str()).map(drop).map_err(write_error)?;
+            let (first, end) = (format!("{app}\0"), format!("{app}\u{1}"));
+            let mut items = table(ITEMS)?;
+            items.retain_in(first.as_str()..end.as_str(), |_, _| false).map_err(write_error)
         }
         Write::AppendEvents { rows, last_hash } => append(writing, &rows, last_hash),
         Write::Receipt { seq } => receipt(writing, seq),
@@ -284,7 +334,43 @@ fn apply(writing: &WriteTransaction, write: Write) -> Result<(), Error> {
             check_length("a setting", bytes.len())?;
             put(&mut table(SETTINGS)?, &key, &bytes)
         }
+        Write::RemoveSetting { key } => table(SETTINGS)?.remove(key.as_str()).map(drop).map_err(write_error),
     }
+}
+
+/// A body that another bundle brought is not written again: most of a new bundle is in the one before.
+fn put_bundle(writing: &WriteTransaction, digest: Digest, bodies: &[(Digest, Bytes)]) -> Result<(), Error> {
+    check_bodies(bodies)?;
+    let list: Vec<u8> = bodies.iter().flat_map(|(content, _)| content.0).collect();
+    writing.open_table(CONTENTS).map_err(write_error)?.insert(digest.0, &list[..]).map_err(write_error)?;
+    let mut table = writing.open_table(BODIES).map_err(write_error)?;
+    for (content, body) in bodies {
+        if table.get(content.0).map_err(read_error)?.is_none() {
+            table.insert(content.0, &body[..]).map_err(write_error)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_bundle(writing: &WriteTransaction, digest: Digest) -> Result<(), Error> {
+    let mut contents = writing.open_table(CONTENTS).map_err(write_error)?;
+    let gone = contents.remove(digest.0).map_err(write_error)?;
+    let Some(gone) = gone.map(|list| digests(list.value())).transpose()? else { return Ok(()) };
+    let mut kept = BTreeSet::new();
+    for entry in contents.iter().map_err(read_error)? {
+        kept.extend(digests(entry.map_err(read_error)?.1.value())?);
+    }
+    let mut bodies = writing.open_table(BODIES).map_err(write_error)?;
+    for content in gone.into_iter().filter(|content| !kept.contains(content)) {
+        bodies.remove(content.0).map_err(write_error)?;
+    }
+    Ok(())
+}
+
+fn digests(list: &[u8]) -> Result<Vec<Digest>, Error> {
+    let digest = |part: &[u8]| Digest::from_slice(part);
+    let found: Option<Vec<Digest>> = list.chunks(32).map(digest).collect();
+    found.ok_or(Error::Damaged { what: "the list of a bundle is cut off" })
 }
 
 fn append(writing: &WriteTransaction, rows: &[OutboxRow], last_hash: Digest) -> Result<(), Error> {
@@ -333,12 +419,21 @@ fn entries(reading: &ReadTransaction, definition: Bytewise) -> Result<BTreeMap<S
     Ok(entries)
 }
 
-/// Lengths of all bundles, and of the whole outbox.
-fn lengths(reading: &ReadTransaction) -> Result<(BTreeMap<Digest, u64>, u64), Error> {
+fn items(reading: &ReadTransaction) -> Result<BTreeMap<String, BTreeMap<String, Bytes>>, Error> {
+    let mut items: BTreeMap<String, BTreeMap<String, Bytes>> = BTreeMap::new();
+    for (row, bytes) in entries(reading, ITEMS)? {
+        let (app, name) = row.split_once('\0').ok_or(Error::Damaged { what: "an object has no name" })?;
+        items.entry(app.to_owned()).or_default().insert(name.to_owned(), bytes);
+    }
+    Ok(items)
+}
+
+/// Objects of all bundles, and the length of the whole outbox.
+fn lengths(reading: &ReadTransaction) -> Result<(BTreeMap<Digest, usize>, u64), Error> {
     let (mut bundles, mut outbox_bytes) = (BTreeMap::new(), 0);
-    for entry in reading.open_table(BUNDLES).map_err(read_error)?.iter().map_err(read_error)? {
+    for entry in reading.open_table(CONTENTS).map_err(read_error)?.iter().map_err(read_error)? {
         let (digest, bytes) = entry.map_err(read_error)?;
-        bundles.insert(Digest(digest.value()), bytes.value().len() as u64);
+        bundles.insert(Digest(digest.value()), bytes.value().len() / 32);
     }
     for entry in reading.open_table(OUTBOX).map_err(read_error)?.iter().map_err(read_error)? {
         let (_, row) = entry.map_err(read_error)?;

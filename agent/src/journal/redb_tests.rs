@@ -35,6 +35,29 @@ async fn what_was_committed_is_there_after_reopening() {
 }
 
 #[tokio::test]
+async fn a_journal_of_the_first_layout_is_taken_over_with_all_but_its_bundles() {
+    let (journal, folder) = fresh();
+    let path = folder.path().join("journal.redb");
+    let writes = one_of_each()
+        .into_iter()
+        .filter(|write| !matches!(write, Write::PutItem { .. } | Write::PutBundle { .. }));
+    journal.commit(writes.collect()).await.unwrap();
+    let before = journal.load().unwrap();
+    let writing = journal.db.begin_write().unwrap();
+    for table in [CONTENTS, BODIES] {
+        writing.delete_table(table).unwrap();
+    }
+    writing.delete_table(ITEMS).unwrap();
+    writing.open_table(OLD_BUNDLES).unwrap().insert([1; 32], &b"packed"[..]).unwrap();
+    put(&mut writing.open_table(FACTS).unwrap(), FORMAT, &OLD_LAYOUT.to_be_bytes()).unwrap();
+    writing.commit().unwrap();
+    drop(journal);
+    let (journal, opened) = Redb::open(&path, 8).unwrap();
+    assert_eq!((opened, journal.load().unwrap()), (Opened::Found, before));
+    assert_eq!(journal.bundle(&Digest([1; 32])).unwrap(), None, "it is fetched again");
+}
+
+#[tokio::test]
 async fn a_second_opening_is_refused_and_changes_nothing() {
     let (journal, folder) = fresh();
     journal.commit(one_of_each()).await.unwrap();

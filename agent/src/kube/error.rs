@@ -48,6 +48,11 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether a watch that fails like this shows nothing until somebody changes the cluster.
+    pub const fn is_lasting(self) -> bool {
+        matches!(self, Kind::MissingKind | Kind::NotFound | Kind::Forbidden)
+    }
+
     /// Whether the same request may succeed later without anybody changing the object.
     pub const fn is_retriable(self) -> bool {
         matches!(

@@ -7,7 +7,7 @@ use super::client::Reader;
 use super::error::{ApiError, Kind};
 use super::labels::{label, long_digest, short_digest};
 use super::secret::{Expect, Store};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use taffrail_core::id::AppId;
 use taffrail_core::object::Key;
 
@@ -21,6 +21,12 @@ const GROUP_KINDS: &str = "applyset.kubernetes.io/contains-group-kinds";
 const NAMESPACES: &str = "applyset.kubernetes.io/additional-namespaces";
 /// Key of the parent's data that holds the members, one a line: group, kind, namespace, name, with tabs between.
 const MEMBERS: &str = "members";
+/// The same, packed with zstd, where the list is longer than [`PLAIN_BYTES_MAX`].
+const PACKED: &str = "members.zst";
+/// Longest list that is kept as text, in bytes: a Secret holds 700 KiB, and people like to read.
+const PLAIN_BYTES_MAX: usize = 256 << 10;
+/// Longest list that is read back: ten thousand objects with the longest names there can be.
+const LIST_BYTES_MAX: usize = 8 << 20;
 /// Attempts to write against another writer; there is none but an agent that is being replaced.
 const ATTEMPTS: usize = 3;
 
@@ -59,8 +65,7 @@ impl Inventories {
     pub async fn read(&self, app: &AppId) -> Result<Option<BTreeSet<Key>>, ApiError> {
         let Some(stored) = self.store.get(&parent(app)).await? else { return Ok(None) };
         let action = format!("read the inventory of {app}");
-        let bytes = stored.data.get(MEMBERS).map(Vec::as_slice).unwrap_or_default();
-        parse(bytes)
+        listed(&stored.data)
             .map(Some)
             .ok_or_else(|| ApiError::new(action, Kind::Other, "its list of members makes no sense"))
     }
@@ -73,7 +78,9 @@ impl Inventories {
     pub async fn write(&self, app: &AppId, members: &BTreeSet<Key>) -> Result<(), ApiError> {
         let name = parent(app);
         let meta = meta(app, self.namespace(), members);
-        let data = [(MEMBERS.to_owned(), lines(members).into_bytes())].into();
+        let data = data(members).map_err(|error| {
+            ApiError::new(format!("pack the inventory of {app}"), Kind::Other, error.to_string())
+        })?;
         for attempt in 1.. {
             let expect = match self.store.get(&name).await? {
                 Some(stored) if stored.data == data => return Ok(()),
@@ -121,6 +128,24 @@ fn meta(app: &AppId, home: &str, members: &BTreeSet<Key>) -> serde_json::Value {
             NAMESPACES: joined(namespaces.into_iter().collect()),
         },
     })
+}
+
+/// The list as the parent's data.
+fn data(members: &BTreeSet<Key>) -> std::io::Result<BTreeMap<String, Vec<u8>>> {
+    let text = lines(members).into_bytes();
+    let pair = if text.len() <= PLAIN_BYTES_MAX {
+        (MEMBERS.to_owned(), text)
+    } else {
+        (PACKED.to_owned(), zstd::bulk::compress(&text, zstd::DEFAULT_COMPRESSION_LEVEL)?)
+    };
+    Ok([pair].into())
+}
+
+fn listed(data: &BTreeMap<String, Vec<u8>>) -> Option<BTreeSet<Key>> {
+    match data.get(PACKED) {
+        Some(packed) => parse(&zstd::bulk::decompress(packed, LIST_BYTES_MAX).ok()?),
+        None => parse(data.get(MEMBERS).map(Vec::as_slice).unwrap_or_default()),
+    }
 }
 
 fn lines(members: &BTreeSet<Key>) -> String {
@@ -186,6 +211,21 @@ mod tests {
         assert_ne!(parent(&app("shop/payments")), parent(&app("bank/payments")));
         let long = app(&format!("shop/{}", "a.".repeat(100) + "a"));
         assert!(parent(&long).len() < 253);
+    }
+
+    #[test]
+    fn ten_thousand_members_fit_into_a_secret_and_are_read_back() {
+        let key = |number: u32| Key {
+            group: "networking.k8s.io".to_owned(),
+            kind: "NetworkPolicy".to_owned(),
+            namespace: format!("{:063}", number / 7),
+            name: format!("{number:0>100}"),
+        };
+        let many: BTreeSet<Key> = (0..10_000).map(key).collect();
+        let data = data(&many).unwrap();
+        let size: usize = data.values().map(Vec::len).sum();
+        assert!(size < 512 << 10, "{size}");
+        assert_eq!(listed(&data), Some(many));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A bundle's objects, with their namespaces filled in.
 
 use super::Tools;
-use crate::journal::Write;
+use crate::journal::{Journal, Write};
 use crate::kube::{Gvk, Objects as _, Serving};
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use taffrail_core::catalog::object_rules::{self, Prune};
 use taffrail_core::desired::Entry;
+use taffrail_core::digest::Digest;
 use taffrail_core::object::Key;
-use taffrail_core::object::key::version_of;
 use taffrail_core::sync::Object;
 use taffrail_proto::sign::sha256;
 use taffrail_proto::{bundle, seal};
@@ -19,72 +19,137 @@ use taffrail_proto::{bundle, seal};
 /// Where objects go that name no namespace and whose app names none.
 const DEFAULT_NAMESPACE: &str = "default";
 
-/// Fetches the entry's bundle if the journal has it not, verifies it, and makes its objects ready.
-pub(super) async fn load(tools: &Tools, entry: &Entry) -> anyhow::Result<Vec<Object>> {
-    let packed = packed(tools, entry).await?;
-    let digest = entry.digest;
-    let values = tokio::task::spawn_blocking(move || bundle::decode(&packed, digest)).await??;
-    let scopes = scopes(tools, &values).await?;
-    let namespace =
-        if entry.policy.namespace.is_empty() { DEFAULT_NAMESPACE } else { entry.policy.namespace.as_str() };
-    values.into_iter().map(|value| object(value, &scopes, namespace)).collect()
+/// Compression of a body in the journal: the fastest, because each body is packed alone and once.
+const LEVEL: i32 = 1;
+
+/// Longest body, in bytes: a bundle may consist of a single object.
+#[expect(clippy::cast_possible_truncation, reason = "64 MiB fit into every usize")]
+const BODY_BYTES_MAX: usize = bundle::CONTENT_BYTES_MAX as usize;
+
+/// One object of a bundle, before its namespace is known.
+struct Read {
+    gvk: Gvk,
+    key: Key,
+    content: Digest,
+    keep: bool,
+    /// The kind that it defines, and whether that lies in namespaces.
+    defines: Option<(String, String, bool)>,
 }
 
-async fn packed(tools: &Tools, entry: &Entry) -> anyhow::Result<Bytes> {
-    if let Some(bytes) = tools.journal.bundle(&entry.digest)? {
-        return Ok(bytes);
+/// Fetches the entry's bundle if the journal has it not, verifies it, and names its objects with their namespaces.
+pub(super) async fn load(tools: &Arc<Tools>, entry: &Entry) -> anyhow::Result<Vec<Object>> {
+    let (reading, digest) = (tools.clone(), entry.digest);
+    let held = tokio::task::spawn_blocking(move || held(&*reading.journal, digest)).await??;
+    let read = match held {
+        Some(read) => read,
+        None => fetch(tools, entry).await?,
+    };
+    let scopes = scopes(tools, &read).await?;
+    let namespace =
+        if entry.policy.namespace.is_empty() { DEFAULT_NAMESPACE } else { entry.policy.namespace.as_str() };
+    let place = |Read { gvk, mut key, content, keep, .. }: Read| {
+        if !scopes.get(&gvk).copied().unwrap_or(true) {
+            key.namespace.clear();
+        } else if key.namespace.is_empty() {
+            namespace.clone_into(&mut key.namespace);
+        }
+        Object { key, version: gvk.version, content, keep }
+    };
+    Ok(read.into_iter().map(place).collect())
+}
+
+/// The bundle as the journal has it; `None` if it is not there, or not whole.
+fn held(journal: &dyn Journal, digest: Digest) -> anyhow::Result<Option<Vec<Read>>> {
+    let Some(contents) = journal.bundle(&digest)? else { return Ok(None) };
+    let mut objects = Vec::with_capacity(contents.len());
+    for content in contents {
+        let Some(body) = journal.body(&content)? else { return Ok(None) };
+        objects.push(read(content, &parsed(&body)?)?);
     }
+    Ok(Some(objects))
+}
+
+/// Fetches a bundle and keeps it object by object.
+async fn fetch(tools: &Tools, entry: &Entry) -> anyhow::Result<Vec<Read>> {
     let key = tools.keys.lock().unwrap_or_else(PoisonError::into_inner).get(&entry.sealed).copied();
     let key = key.context("open the bundle: the index holds no key for it")?;
     let sealed = tools.bus.bundle(&entry.sealed).await?;
-    let bytes: Bytes = seal::open_bundle(entry.sealed, &key, sealed.into())?.into();
-    let kept = Write::PutBundle { digest: entry.digest, bytes: bytes.clone() };
-    tools.journal.commit(vec![kept]).await?;
-    Ok(bytes)
+    let (digest, id) = (entry.digest, entry.sealed);
+    let unpacked = tokio::task::spawn_blocking(move || -> anyhow::Result<_> {
+        let opened = seal::open_bundle(id, &key, sealed.into())?;
+        let mut packer = zstd::bulk::Compressor::new(LEVEL).context("pack the bundle's objects")?;
+        let (mut objects, mut bodies) = (Vec::new(), Vec::new());
+        bundle::unpack(&opened, digest, |line| -> anyhow::Result<()> {
+            let content = sha256(line);
+            objects.push(read(content, &serde_json::from_slice(line).context("read the bundle")?)?);
+            // A copy: what the packer gives has room for the unpacked length, a thousand times over.
+            let body = packer.compress(line).context("pack the bundle's objects")?;
+            bodies.push((content, Bytes::copy_from_slice(&body)));
+            Ok(())
+        })?;
+        Ok((objects, bodies))
+    });
+    let (objects, bodies) = unpacked.await??;
+    tools.journal.commit(vec![Write::PutBundle { digest, bodies }]).await?;
+    Ok(objects)
+}
+
+/// The object as Git says it, in its namespace.
+pub(super) fn value(tools: &Tools, object: &Object) -> anyhow::Result<Value> {
+    let body = tools.journal.body(&object.content)?.context("the journal does not hold the object")?;
+    let mut value = parsed(&body)?;
+    if let Some(metadata) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
+        if object.key.namespace.is_empty() {
+            metadata.remove("namespace");
+        } else {
+            metadata.insert("namespace".to_owned(), Value::from(object.key.namespace.as_str()));
+        }
+    }
+    Ok(value)
+}
+
+fn parsed(body: &[u8]) -> anyhow::Result<Value> {
+    let line = zstd::bulk::decompress(body, bound(body)?).context("unpack an object of the journal")?;
+    serde_json::from_slice(&line).context("read an object of the journal")
+}
+
+/// Length of an unpacked body, as its frame says.
+fn bound(body: &[u8]) -> anyhow::Result<usize> {
+    let length = zstd::zstd_safe::get_frame_content_size(body).ok().flatten();
+    let length = length.and_then(|length| usize::try_from(length).ok());
+    length.filter(|length| *length <= BODY_BYTES_MAX).context("an object of the journal has no length")
 }
 
 /// Whether the objects of a kind are in namespaces: as the cluster serves it, or as a definition in the bundle says.
-async fn scopes(tools: &Tools, values: &[Value]) -> anyhow::Result<BTreeMap<Gvk, bool>> {
+async fn scopes(tools: &Tools, objects: &[Read]) -> anyhow::Result<BTreeMap<Gvk, bool>> {
     let mut scopes = BTreeMap::new();
-    for value in values {
-        let gvk = Gvk::of(value).context("read the bundle: an object has no kind")?;
-        if scopes.contains_key(&gvk) {
+    for Read { gvk, .. } in objects {
+        if scopes.contains_key(gvk) {
             continue;
         }
-        let namespaced = match tools.api.kind_served(&gvk).await? {
+        let namespaced = match tools.api.kind_served(gvk).await? {
             Serving::Served(served) => served.namespaced,
-            Serving::NotServed => defined(values, &gvk),
+            Serving::NotServed => defined(objects, gvk),
         };
-        scopes.insert(gvk, namespaced);
+        scopes.insert(gvk.clone(), namespaced);
     }
     Ok(scopes)
 }
 
-fn defined(values: &[Value], gvk: &Gvk) -> bool {
-    let text =
-        |value: &Value, pointer: &str| value.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
-    let definition = values.iter().find(|value| {
-        text(value, "/kind").as_deref() == Some("CustomResourceDefinition")
-            && text(value, "/spec/group").as_ref() == Some(&gvk.group)
-            && text(value, "/spec/names/kind").as_ref() == Some(&gvk.kind)
-    });
-    definition.is_none_or(|definition| text(definition, "/spec/scope").as_deref() != Some("Cluster"))
+fn defined(objects: &[Read], gvk: &Gvk) -> bool {
+    let defines = |(group, kind, _): &&(String, String, bool)| *group == gvk.group && *kind == gvk.kind;
+    let definition = objects.iter().filter_map(|object| object.defines.as_ref()).find(defines);
+    definition.is_none_or(|(_, _, namespaced)| *namespaced)
 }
 
-fn object(mut value: Value, scopes: &BTreeMap<Gvk, bool>, namespace: &str) -> anyhow::Result<Object> {
-    let content = sha256(value.to_string().as_bytes());
-    let gvk = Gvk::of(&value).context("read the bundle: an object has no kind")?;
-    let namespaced = scopes.get(&gvk).copied().unwrap_or(true);
-    if let Some(metadata) = value.pointer_mut("/metadata").and_then(Value::as_object_mut) {
-        let named = metadata.get("namespace").and_then(Value::as_str).is_some_and(|name| !name.is_empty());
-        if !namespaced {
-            metadata.remove("namespace");
-        } else if !named {
-            metadata.insert("namespace".to_owned(), Value::from(namespace));
-        }
-    }
-    let key = Key::of(&value).context("read the bundle: an object has no name")?;
-    let keep = matches!(object_rules::judge(&value), Ok((Prune::Never, _)));
-    let version = version_of(value.get("apiVersion").and_then(Value::as_str).unwrap_or_default()).to_owned();
-    Ok(Object { key, version, value: Arc::new(value), content, keep })
+fn read(content: Digest, value: &Value) -> anyhow::Result<Read> {
+    let gvk = Gvk::of(value).context("read the bundle: an object has no kind")?;
+    let key = Key::of(value).context("read the bundle: an object has no name")?;
+    let keep = matches!(object_rules::judge(value), Ok((Prune::Never, _)));
+    let text = |pointer: &str| value.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let defines = (gvk.kind == "CustomResourceDefinition").then(|| {
+        let (group, kind) = (text("/spec/group").to_owned(), text("/spec/names/kind").to_owned());
+        (group, kind, text("/spec/scope") != "Cluster")
+    });
+    Ok(Read { gvk, key, content, keep, defines })
 }

@@ -2,6 +2,7 @@
 
 mod load;
 mod object;
+mod seen;
 
 use crate::bus::Bus;
 use crate::driver::{Handle, Performer};
@@ -21,6 +22,7 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument as _;
 
 pub use object::{fingerprint, problem};
+pub use seen::hand_over;
 
 /// Everything that effects need.
 pub struct Tools {

@@ -1,6 +1,6 @@
 //! Applying, deleting and looking at single objects.
 
-use super::Tools;
+use super::{Tools, load};
 use crate::kube::inventory;
 use crate::kube::{
     ApiError, ApplyRequest, Conflicts, Decoration, Deleted as Outcome, Fingerprint as Print, Kind, Mode,
@@ -65,12 +65,11 @@ pub(super) async fn apply(
     let live =
         if look_first { tools.api.get(&object.key).await.map_err(|error| problem(&error))? } else { None };
     let conflicts = if look_first { Conflicts::Force } else { Conflicts::Name };
-    let request = ApplyRequest {
-        object: decorated(tools, app, object, commit),
-        mode: Mode::Store,
-        conflicts,
-        last: None,
-    };
+    let value = load::value(tools, object).map_err(|error| unread(&error))?;
+    let judgement = not_looked_at(&value);
+    let namespace = object.key.namespace.as_str();
+    let object = decorate(value, &Decoration { app, commit, namespace, home: &tools.home });
+    let request = ApplyRequest { object, mode: Mode::Store, conflicts, last: None };
     let applied = tools.api.apply(&request).await.map_err(|error| problem(&error))?;
     let taken = match &live {
         Some(live) => fields(owned::lost(&applied.owned, managed(live))),
@@ -88,15 +87,14 @@ pub(super) async fn apply(
             owned: applied.owned.fingerprint(),
             deleting: false,
         },
-        judgement: not_looked_at(&object.value),
+        judgement,
         taken,
         created: applied.created,
     })
 }
 
-fn decorated(tools: &Tools, app: &AppId, object: &Object, commit: &CommitId) -> Value {
-    let namespace = object.key.namespace.as_str();
-    decorate((*object.value).clone(), &Decoration { app, commit, namespace, home: &tools.home })
+fn unread(error: &anyhow::Error) -> Problem {
+    Problem { cause: None, message: format!("{error:#}") }
 }
 
 /// An answer to an apply holds no status: kinds that are judged by it count as on their way until they are looked at.
@@ -192,7 +190,9 @@ async fn would_take(
     let zero = CommitId::parse(&"0".repeat(40)).expect("forty zeros are an object id");
     let commit = commit.unwrap_or(zero);
     let decoration = Decoration { app, commit: &commit, namespace, home: &tools.home };
-    let object = decorate((*object.value).clone(), &decoration);
+    let value = load::value(tools, object)
+        .map_err(|error| ApiError::new("name the lost fields", Kind::Other, format!("{error:#}")))?;
+    let object = decorate(value, &decoration);
     let request = ApplyRequest { object, mode: Mode::DryRun, conflicts: Conflicts::Force, last: None };
     let dry = tools.api.apply(&request).await?;
     Ok(fields(owned::lost(&dry.owned, managed(live))))

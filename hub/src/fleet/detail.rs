@@ -6,7 +6,7 @@ use taffrail_core::catalog::{Declared, Destination, Listing, Root};
 use taffrail_core::cluster::Number;
 use taffrail_core::desired::{Change, Withdrawal};
 use taffrail_core::digest::Digest;
-use taffrail_core::event::agent::{Journal, Status};
+use taffrail_core::event::agent::{Journal, LostEvents, Status};
 use taffrail_core::event::{AgentFact, HubFact};
 use taffrail_core::object::Key;
 use taffrail_core::planner::{Part, Variant};
@@ -136,12 +136,20 @@ fn number(of: Number) -> Value {
 fn agent(fact: &AgentFact) -> Value {
     match fact {
         AgentFact::Started { version, kubernetes, journal } => {
-            let journal = match journal {
-                Journal::Found => "found",
-                Journal::New => "new",
-                Journal::Lost => "lost",
+            let (journal, lost) = match journal {
+                Journal::Found => ("found", None),
+                Journal::New => ("new", None),
+                Journal::Lost(LostEvents::Unknown) => ("lost", Some(json!("unknown"))),
+                Journal::Lost(LostEvents::None) => ("lost", Some(json!("none"))),
+                Journal::Lost(LostEvents::Range { incarnation, from, through }) => {
+                    ("lost", Some(json!({"incarnation": incarnation, "from": from, "through": through})))
+                }
             };
-            json!({"version": version, "kubernetes": kubernetes, "journal": journal})
+            let mut shown = json!({"version": version, "kubernetes": kubernetes, "journal": journal});
+            if let Some(lost) = lost {
+                shown["lostEvents"] = lost;
+            }
+            shown
         }
         AgentFact::InstanceChanged(said) => status(said),
         AgentFact::DriftBegun { object, fields, manager, gone } => {
@@ -163,6 +171,9 @@ fn agent(fact: &AgentFact) -> Value {
         }
         AgentFact::IndexRefused { mark, reason } => {
             json!({"mark": mark.to_string(), "reason": reason.name()})
+        }
+        AgentFact::FactsFolded { kind, count, since, until } => {
+            json!({"kind": kind, "count": count, "sinceMs": since.0, "untilMs": until.0})
         }
     }
 }

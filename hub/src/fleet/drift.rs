@@ -32,7 +32,7 @@ struct Tally {
 /// Counts drift up to log index `until` into a row's instances and their objects.
 pub(super) fn fill(log: &dyn Log, row: &mut AppRow, names: &Names, until: u64) -> Result<(), Error> {
     let mut events = Vec::new();
-    for kind in ["DriftBegun", "DriftHealed"] {
+    for kind in ["DriftBegun", "DriftHealed", "FactsFolded"] {
         let filter = Filter {
             app: Some(format!("{}/{}", row.source, row.name)),
             kind: Some(kind.to_owned()),
@@ -56,6 +56,11 @@ pub(super) fn fill(log: &dyn Log, row: &mut AppRow, names: &Names, until: u64) -
             AgentFact::DriftHealed { object, .. } => {
                 tally.healed += 1;
                 tally.standing.remove(&object);
+            }
+            // Which objects drifted or were healed is not known any more; the state of the app is.
+            AgentFact::FactsFolded { kind, count, .. } if kind.starts_with("Drift") => {
+                tally.healed += if kind == "DriftHealed" { u64::from(count) } else { 0 };
+                tally.standing.clear();
             }
             _ => {}
         }

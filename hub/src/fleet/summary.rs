@@ -3,7 +3,7 @@
 use super::instance::object_name;
 use taffrail_core::catalog::Root;
 use taffrail_core::desired::{Change, Withdrawal};
-use taffrail_core::event::agent::{Journal, Refusal, Status};
+use taffrail_core::event::agent::{Journal, LostEvents, Refusal, Status};
 use taffrail_core::event::{AgentFact, HubFact};
 use taffrail_core::id::CommitId;
 use taffrail_proto::event::{Decoded, Header};
@@ -121,16 +121,27 @@ fn epoch(fact: &HubFact, cluster: &str) -> String {
     }
 }
 
+/// What an agent found of its journal, as the end of a sentence.
+fn found(journal: &Journal) -> String {
+    match journal {
+        Journal::Found => "its journal was there".to_owned(),
+        Journal::New => "with a new journal".to_owned(),
+        Journal::Lost(LostEvents::Unknown) => "its journal is lost".to_owned(),
+        Journal::Lost(LostEvents::None) => "its journal is lost, and no event with it".to_owned(),
+        Journal::Lost(LostEvents::Range { incarnation, from, through }) => {
+            format!("its journal is lost with events {from} to {through} of incarnation {incarnation}")
+        }
+    }
+}
+
 fn agent(fact: &AgentFact, header: &Header, commit: Option<&CommitId>, cluster: &str) -> String {
     let app = app(header);
     match fact {
         AgentFact::Started { version, kubernetes, journal } => {
-            let journal = match journal {
-                Journal::Found => "its journal was there",
-                Journal::New => "with a new journal",
-                Journal::Lost => "its journal is lost",
-            };
-            format!("The agent of {cluster} started: version {version}, Kubernetes {kubernetes}, {journal}.")
+            format!(
+                "The agent of {cluster} started: version {version}, Kubernetes {kubernetes}, {}.",
+                found(journal)
+            )
         }
         AgentFact::InstanceChanged(status) => {
             format!("{app} on {cluster} is {}.", instance(status, commit))
@@ -181,6 +192,10 @@ fn agent(fact: &AgentFact, header: &Header, commit: Option<&CommitId>, cluster: 
                 }
             };
             format!("The agent of {cluster} refused index {mark}: {why}.")
+        }
+        AgentFact::FactsFolded { kind, count, .. } => {
+            let of = if header.context.app.is_some() { format!(" of {app}") } else { String::new() };
+            format!("The agent of {cluster} had no room for {count} events {kind}{of}; the newest follows.")
         }
     }
 }

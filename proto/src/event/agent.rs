@@ -5,19 +5,24 @@ use crate::error::{Error, decode as message, digest, field};
 use crate::v1;
 use prost::Message;
 use taffrail_core::event::AgentFact;
-use taffrail_core::event::agent::{Journal, Phase, Refusal, Status, Trouble};
+use taffrail_core::event::agent::{Journal, LostEvents, Phase, Refusal, Status, Trouble};
 use taffrail_core::health::{Cause, Health};
+use taffrail_core::time::At;
 
 /// The payload of a fact.
 pub fn encode(fact: &AgentFact) -> Vec<u8> {
     match fact.clone() {
         AgentFact::Started { version, kubernetes, journal } => {
-            let journal = match journal {
-                Journal::Found => "found",
-                Journal::New => "new",
-                Journal::Lost => "lost",
+            let mut raw = v1::AgentStarted { version, kubernetes, ..v1::AgentStarted::default() };
+            raw.journal = match journal {
+                Journal::Found => "found".to_owned(),
+                Journal::New => "new".to_owned(),
+                Journal::Lost(events) => {
+                    put_lost(&mut raw, events);
+                    "lost".to_owned()
+                }
             };
-            v1::AgentStarted { version, kubernetes, journal: journal.to_owned() }.encode_to_vec()
+            raw.encode_to_vec()
         }
         AgentFact::InstanceChanged(status) => self::status(&status).encode_to_vec(),
         AgentFact::DriftBegun { object, fields, manager, gone } => {
@@ -39,6 +44,32 @@ pub fn encode(fact: &AgentFact) -> Vec<u8> {
         AgentFact::IndexRefused { mark: of, reason } => {
             v1::IndexRefused { mark: Some(mark(of)), reason: reason.name().to_owned() }.encode_to_vec()
         }
+        AgentFact::FactsFolded { kind, count, since, until } => {
+            v1::FactsFolded { kind, count, since_ms: since.0, until_ms: until.0 }.encode_to_vec()
+        }
+    }
+}
+
+fn put_lost(raw: &mut v1::AgentStarted, events: LostEvents) {
+    match events {
+        LostEvents::Unknown => {}
+        LostEvents::None => "none".clone_into(&mut raw.lost),
+        LostEvents::Range { incarnation, from, through } => {
+            "range".clone_into(&mut raw.lost);
+            (raw.lost_incarnation, raw.lost_from, raw.lost_through) = (incarnation, from, through);
+        }
+    }
+}
+
+fn read_lost(raw: &v1::AgentStarted) -> Result<LostEvents, Error> {
+    match raw.lost.as_str() {
+        "" => Ok(LostEvents::Unknown),
+        "none" => Ok(LostEvents::None),
+        "range" => {
+            let (incarnation, from, through) = (raw.lost_incarnation, raw.lost_from, raw.lost_through);
+            Ok(LostEvents::Range { incarnation, from, through })
+        }
+        other => Err(field("AgentStarted", "lost", other)),
     }
 }
 
@@ -99,7 +130,7 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<AgentFact>, Error> {
             let journal = match raw.journal.as_str() {
                 "found" => Journal::Found,
                 "new" => Journal::New,
-                "lost" => Journal::Lost,
+                "lost" => Journal::Lost(read_lost(&raw)?),
                 other => return Err(field("AgentStarted", "journal", other)),
             };
             AgentFact::Started { version: raw.version, kubernetes: raw.kubernetes, journal }
@@ -138,6 +169,10 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<AgentFact>, Error> {
             let reason = Refusal::ALL.iter().find(|(_, name)| *name == raw.reason).map(|(reason, _)| *reason);
             let reason = reason.ok_or_else(|| field("IndexRefused", "reason", &raw.reason))?;
             AgentFact::IndexRefused { mark: read_mark(raw.mark), reason }
+        }
+        "FactsFolded" => {
+            let v1::FactsFolded { kind, count, since_ms, until_ms } = message("FactsFolded", payload)?;
+            AgentFact::FactsFolded { kind, count, since: At(since_ms), until: At(until_ms) }
         }
         _ => return Ok(None),
     };

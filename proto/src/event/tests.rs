@@ -9,7 +9,7 @@ use taffrail_core::cluster::{Chain, Number};
 use taffrail_core::desired::{Change, Entry, Mark, Policy, Withdrawal};
 use taffrail_core::digest::Digest;
 use taffrail_core::epoch::{Evidence, Grant, GrantKind};
-use taffrail_core::event::agent::{Journal, Phase, Refusal, Status, Trouble};
+use taffrail_core::event::agent::{Journal, LostEvents, Phase, Refusal, Status, Trouble};
 use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context, HubEvent, HubFact};
 use taffrail_core::health::{Cause, Health};
 use taffrail_core::id::{AccountKey, AppId, AppName, ClusterName, CommitId, SourceName};
@@ -252,7 +252,9 @@ fn agent_samples() -> Vec<AgentFact> {
     let fields = vec![".spec.replicas".to_owned()];
     vec![
         started(Journal::New),
-        started(Journal::Lost),
+        started(Journal::Lost(LostEvents::None)),
+        started(Journal::Lost(LostEvents::Range { incarnation: 2, from: 40, through: 51 })),
+        started(Journal::Lost(LostEvents::Unknown)),
         AgentFact::InstanceChanged(status),
         AgentFact::DriftBegun {
             object: key(),
@@ -272,6 +274,7 @@ fn agent_samples() -> Vec<AgentFact> {
         AgentFact::Withdrawn { since: None, deleted: 5, kept: 1 },
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Lower },
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Equivocation },
+        AgentFact::FactsFolded { kind: "DriftHealed".into(), count: 12, since: At(5), until: At(9) },
     ]
 }
 

@@ -1,5 +1,6 @@
 //! Benchmarks: the same run, interleaved with what they are compared with, ratio of medians, fsync probe printed.
 
+pub mod agent;
 pub mod append;
 pub mod commit;
 pub mod fleet;
@@ -8,6 +9,7 @@ mod probe;
 mod report;
 mod sender;
 pub mod start;
+pub mod usage;
 
 pub use report::Report;
 

@@ -94,6 +94,34 @@ impl Report {
         }));
     }
 
+    /// Adds a figure whose bars are times: p50 and p99 in milliseconds, beside times that nobody can go below.
+    pub fn absolute(&mut self, what: &str, ours: &[f64], beside: &[f64], bars: (f64, f64), probe: f64) {
+        let (p50, p99, theirs) = (median(ours), percentile(ours, 99), median(beside));
+        self.lines.push(format!(
+            "{what:<28}{p50:>8.0}ms{p99:>8.0}ms{theirs:>8.0}ms{:>10}{:>8}{probe:>8.2}ms",
+            format!("{:.0}/{:.0}", bars.0, bars.1),
+            "",
+        ));
+        self.json.push(json!({
+            "what": self.name, "params": what, "ours": p50, "ours_p99": p99, "beside": theirs, "bar": bars.0,
+            "bar_p99": bars.1, "unit": "ms", "probe": probe, "rounds": ours.len(),
+        }));
+    }
+
+    /// Adds one measurement in its unit, beside that of what it is compared with, and its bar.
+    pub fn value(&mut self, what: &str, unit: &str, ours: f64, beside: Option<f64>, bar: f64) {
+        let theirs = beside.map(|value| format!("{value:.1}{unit}")).unwrap_or_default();
+        self.lines.push(format!(
+            "{what:<30}{:>10}{:>10}{theirs:>10}{:>10}",
+            format!("{ours:.2}{unit}"),
+            "",
+            format!("{bar}{unit}"),
+        ));
+        self.json.push(json!({
+            "what": self.name, "params": what, "ours": ours, "beside": beside, "bar": bar, "unit": unit,
+        }));
+    }
+
     /// Prints the table and appends the JSON lines.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The loop: first the journal, then the world; numbers and hashes without gaps.
 
 use super::{account, started, until, west};
-use crate::driver::{Driver, Driving, Handle, Performer, Showing, Shown};
+use crate::driver::{Driver, Driving, Handle, Performer, Sent, Showing, Shown};
 use crate::journal::{Error, Journal, Memory, OutboxRow, Snapshot, Write};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -63,8 +63,12 @@ impl Journal for Slow {
         self.inner.outbox_from(seq, max_count, max_bytes)
     }
 
-    fn bundle(&self, digest: &Digest) -> Result<Option<Bytes>, Error> {
+    fn bundle(&self, digest: &Digest) -> Result<Option<Vec<Digest>>, Error> {
         self.inner.bundle(digest)
+    }
+
+    fn body(&self, content: &Digest) -> Result<Option<Bytes>, Error> {
+        self.inner.body(content)
     }
 }
 
@@ -85,65 +89,80 @@ impl Performer for Looker {
     }
 }
 
-struct Running {
-    journal: Arc<dyn Journal>,
-    handle: Handle,
-    shown: watch::Receiver<Shown>,
-    showing: watch::Receiver<Showing>,
-    seen: Arc<Mutex<Vec<(Act, Snapshot)>>>,
+pub(super) struct Running {
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) handle: Handle,
+    pub(super) shown: watch::Receiver<Shown>,
+    pub(super) showing: watch::Receiver<Showing>,
+    pub(super) sent: watch::Sender<Sent>,
+    pub(super) seen: Arc<Mutex<Vec<(Act, Snapshot)>>>,
     took: Arc<Mutex<Vec<Mark>>>,
     stop: CancellationToken,
     end: JoinHandle<Result<(), Error>>,
 }
 
 /// A driver over what the journal holds, running. Instances start anew: they are not what is looked at.
-fn run(journal: Arc<dyn Journal>) -> Running {
+pub(super) fn run(journal: Arc<dyn Journal>) -> Running {
+    run_with(journal, u64::MAX)
+}
+
+/// The same with so many bytes of room in the outbox.
+pub(super) fn run_with(journal: Arc<dyn Journal>, room: u64) -> Running {
     let agent = Agent::new(Held::default(), BTreeMap::new(), Limits::default());
     let snapshot = journal.load().unwrap();
-    let driving = Driving { agent, journal: journal.clone(), snapshot, account: account(), cluster: west() };
-    let (driver, handle, shown) = Driver::new(driving);
+    let sent = watch::Sender::default();
+    let driving = Driving {
+        agent,
+        journal: journal.clone(),
+        snapshot,
+        account: account(),
+        cluster: west(),
+        room,
+        sent: sent.subscribe(),
+    };
+    let (driver, handle, shown) = Driver::new(driving).unwrap();
     let showing = driver.showing();
     let (seen, took) = (Arc::<Mutex<Vec<_>>>::default(), Arc::<Mutex<Vec<_>>>::default());
     let mut looker = Looker { journal: journal.clone(), seen: seen.clone(), took: took.clone() };
     let stop = CancellationToken::new();
     let stopped = stop.clone();
     let end = tokio::spawn(async move { driver.run(&mut looker, stopped).await });
-    Running { journal, handle, shown, showing, seen, took, stop, end }
+    Running { journal, handle, shown, showing, sent, seen, took, stop, end }
 }
 
 impl Running {
-    async fn start(&self, version: &str) {
+    pub(super) async fn start(&self, version: &str) {
         let AgentFact::Started { version, kubernetes, .. } = started(version) else { unreachable!() };
         self.handle.input(Input::Started { version, kubernetes, journal: Found::New }).await;
     }
 
-    async fn wait_for_events(&mut self, count: u64) {
+    pub(super) async fn wait_for_events(&mut self, count: u64) {
         until(&mut self.shown, |shown| shown.last_seq >= count).await;
     }
 
-    async fn stop(self) -> Arc<dyn Journal> {
+    pub(super) async fn stop(self) -> Arc<dyn Journal> {
         self.stop.cancel();
         self.end.await.unwrap().unwrap();
         self.journal
     }
 }
 
-async fn settle() {
+pub(super) async fn settle() {
     for _ in 0..YIELDS {
         yield_now().await;
     }
 }
 
-fn mark(generation: u64) -> Mark {
+pub(super) fn mark(generation: u64) -> Mark {
     Mark { epoch: 1, generation }
 }
 
-fn web() -> AppId {
+pub(super) fn web() -> AppId {
     AppId::parse("shop/web").unwrap()
 }
 
 /// An index with one app, or none.
-fn index(generation: u64, bundle: Option<Digest>) -> Verified {
+pub(super) fn index(generation: u64, bundle: Option<Digest>) -> Verified {
     let entry = |digest| Entry {
         since: mark(generation),
         digest,
@@ -219,7 +238,7 @@ async fn an_index_is_taken_once_and_an_older_one_never() {
 async fn bundles_that_no_instance_needs_any_more_leave_with_the_index() {
     let (old, new) = (sha256(b"old"), sha256(b"new"));
     let journal = Arc::new(Memory::new(3));
-    let put = |digest| Write::PutBundle { digest, bytes: Bytes::from_static(b"packed") };
+    let put = |digest| Write::PutBundle { digest, bodies: vec![(digest, Bytes::from_static(b"body"))] };
     journal.commit(vec![put(old), put(new)]).await.unwrap();
     let mut running = run(journal.clone());
     running.handle.index(index(1, Some(new)), Permit::None).await;

@@ -2,12 +2,17 @@
 
 mod looping;
 mod outbox;
+mod room;
 
+use super::number::Ledger;
 use std::time::Duration;
+use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::Journal;
 use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context};
 use taffrail_core::id::{AccountKey, ClusterName};
+use taffrail_core::outbox::Outbox;
 use taffrail_core::time::At;
+use taffrail_proto::event::Numbering;
 use tokio::sync::watch;
 
 /// How long a fact may take before a test gives up.
@@ -27,6 +32,13 @@ fn started(version: &str) -> AgentFact {
 
 fn event(version: &str) -> AgentEvent {
     AgentEvent { context: Context::new(Actor::Agent, At(5)), fact: started(version) }
+}
+
+/// A chain that begins, with so many bytes of room.
+fn numbering(incarnation: u64, room: u64) -> Ledger {
+    let (next_seq, last_hash) = (1, Digest::default());
+    let chain = Numbering { account: account(), cluster: west(), incarnation, next_seq, last_hash };
+    Ledger { chain, outbox: Outbox::new(room, 0, Vec::new()) }
 }
 
 /// Waits until what is shown is as wanted.

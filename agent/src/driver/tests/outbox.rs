@@ -1,20 +1,22 @@
 //! The outbox: in order, again until the receipt, and a sign of life when there is nothing to say.
 
-use super::{PATIENCE, account, event, until, west};
+use super::{PATIENCE, account, event, numbering, until, west};
 use crate::bus;
-use crate::driver::number::number;
 use crate::driver::{Outbox, Prover, Sent, Showing, Shown};
 use crate::identity::{Keys, Member};
-use crate::journal::{Error, Journal, Memory};
+use crate::journal::{Error, Journal, Memory, Write};
+use crate::kube::ApiError;
+use crate::park::Park;
+use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use taffrail_core::cluster::{Chain, Vitals};
+use taffrail_core::cluster::{Chain as Head, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::{At, Span};
-use taffrail_proto::event::Numbering;
+use taffrail_proto::journal::{Chain, Parked};
 use taffrail_proto::report::{encode_gap, encode_receipt, encode_refusal, open_request};
 use taffrail_proto::sign::SigningKey;
 use tokio::sync::{Notify, watch};
@@ -50,6 +52,7 @@ enum Answer {
 /// One request as the hub saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Request {
+    incarnation: u64,
     numbers: Vec<u64>,
     vitals: Vitals,
     /// What was shown, with the number up to which the agent has receipts.
@@ -64,8 +67,21 @@ struct House {
     showing: watch::Sender<Showing>,
     behind: Arc<Notify>,
     removed: CancellationToken,
+    shelf: Arc<Shelf>,
     stop: CancellationToken,
     end: JoinHandle<Result<(), Error>>,
+}
+
+/// The Secret, as it was written.
+#[derive(Default)]
+struct Shelf(Mutex<Vec<Option<Parked>>>);
+
+#[async_trait]
+impl Park for Shelf {
+    async fn park(&self, parked: Option<Parked>) -> Result<(), ApiError> {
+        self.0.lock().unwrap().push(parked);
+        Ok(())
+    }
 }
 
 fn hub_key() -> SigningKey {
@@ -88,18 +104,18 @@ fn member() -> Member {
     }
 }
 
-fn answer(answer: Answer, seq: u64) -> Option<Bytes> {
+fn answer(answer: Answer, incarnation: u64, seq: u64) -> Option<Bytes> {
     let receipt = |incarnation, seq, mark, key: &SigningKey| {
-        let chain = Chain { incarnation, seq, hash: Digest::default() };
+        let chain = Head { incarnation, seq, hash: Digest::default() };
         Some(encode_receipt(&account(), chain, 1, 1, mark, key))
     };
     let bytes = match answer {
-        Answer::Receipt(mark) => receipt(INCARNATION, seq, mark, &hub_key()),
-        Answer::UpTo(seq) => receipt(INCARNATION, seq, HELD, &hub_key()),
+        Answer::Receipt(mark) => receipt(incarnation, seq, mark, &hub_key()),
+        Answer::UpTo(seq) => receipt(incarnation, seq, HELD, &hub_key()),
         Answer::Lost => None,
-        Answer::Stale => receipt(INCARNATION - 1, seq, HELD, &hub_key()),
-        Answer::Forged => receipt(INCARNATION, seq, HELD, &SigningKey::from_seed([2; 32])),
-        Answer::Gap => Some(encode_gap(Chain::default())),
+        Answer::Stale => receipt(incarnation - 1, seq, HELD, &hub_key()),
+        Answer::Forged => receipt(incarnation, seq, HELD, &SigningKey::from_seed([2; 32])),
+        Answer::Gap => Some(encode_gap(Head::default())),
         Answer::Refused => Some(encode_refusal("no")),
     };
     bytes.map(Bytes::from)
@@ -107,33 +123,36 @@ fn answer(answer: Answer, seq: u64) -> Option<Bytes> {
 
 /// An outbox with `events` events whose hub answers as listed, and with receipts after that.
 async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House {
+    house_with(events, answers, heartbeat, None).await
+}
+
+/// The same after a run that left something in the cluster.
+async fn house_with(events: usize, answers: &[Answer], heartbeat: Duration, parked: Option<Parked>) -> House {
     let journal = Arc::new(Memory::new(INCARNATION));
-    let mut numbering = Numbering {
-        account: account(),
-        cluster: west(),
-        incarnation: INCARNATION,
-        next_seq: 1,
-        last_hash: Digest::default(),
-    };
-    let written = number(&mut numbering, (0..events).map(|_| event("1.0.0")).collect());
-    journal.commit(written.into_iter().collect()).await.unwrap();
+    let mut numbering = numbering(INCARNATION, u64::MAX);
+    let written = numbering.number((0..events).map(|_| event("1.0.0")).collect());
+    journal.commit(written).await.unwrap();
 
     let keys = Arc::new(Keys::generate().unwrap());
     let (seen, requests) = watch::channel(Vec::new());
     let answers = Mutex::new(answers.iter().copied().collect::<VecDeque<_>>());
-    let (public, highest) = (keys.event.public(), Mutex::new(0));
+    let (public, highest) = (keys.event.public(), Mutex::new(BTreeMap::<u64, u64>::new()));
     let bus = bus::Memory::new(move |body, _| {
         let incoming = open_request(body, &account(), &public).unwrap();
         let numbers: Vec<u64> = incoming.batch.links.iter().map(|link| link.seq).collect();
+        let incarnation = incoming.batch.incarnation;
         let mut highest = highest.lock().unwrap();
+        let highest = highest.entry(incarnation).or_default();
         *highest = numbers.last().copied().unwrap_or(0).max(*highest);
         let next = answers.lock().unwrap().pop_front().unwrap_or(Answer::Receipt(HELD));
         let verified = incoming.stated.map(|stated| stated.verify(&hub_key().public(), &account()).unwrap());
         let proof = verified.map(|proof| proof.chain.seq);
-        seen.send_modify(|seen| seen.push(Request { numbers, vitals: incoming.batch.vitals, proof }));
-        answer(next, *highest)
+        let vitals = incoming.batch.vitals;
+        seen.send_modify(|seen| seen.push(Request { incarnation, numbers, vitals, proof }));
+        answer(next, incarnation, *highest)
     });
 
+    let shelf = Arc::new(Shelf::default());
     let shown = watch::Sender::new(Shown { last_seq: events as u64, held: HELD });
     let showing = watch::Sender::new(Showing { head: (0, Digest::default()), ..Showing::default() });
     let (sent, behind, stop) = (watch::Sender::default(), Arc::new(Notify::new()), CancellationToken::new());
@@ -150,9 +169,11 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
         removed: removed.clone(),
         sent: sent.clone(),
         prover: Prover::new(showing.subscribe(), None),
+        parked,
+        park: shelf.clone(),
     };
     let end = tokio::spawn(outbox.run(stop.clone()));
-    House { journal, requests, sent: sent.subscribe(), shown, showing, behind, removed, stop, end }
+    House { journal, requests, sent: sent.subscribe(), shown, showing, behind, removed, shelf, stop, end }
 }
 
 impl House {
@@ -183,7 +204,8 @@ async fn events_are_sent_in_order_and_a_receipt_removes_them() {
     let vitals = |waiting| Vitals { held: HELD, waiting };
     assert_eq!([requests[0].vitals, requests[1].vitals], [vitals(300), vitals(44)]);
     let sent = until(&mut house.sent, |sent| sent.connected).await;
-    assert_eq!(sent, Sent { receipted: 300, connected: true });
+    assert_eq!(sent.receipted, 300);
+    assert!(sent.freed > 300 * 100, "what was freed is room again: {}", sent.freed);
 }
 
 #[tokio::test]
@@ -227,7 +249,7 @@ async fn a_mark_beyond_ours_wakes_whoever_fetches_indexes() {
 async fn a_sign_of_life_goes_out_when_there_is_nothing_to_say() {
     let mut house = house(0, &[], Duration::from_millis(1)).await;
     let vitals = Vitals { held: HELD, waiting: 0 };
-    let nothing = Request { numbers: Vec::new(), vitals, proof: None };
+    let nothing = Request { incarnation: INCARNATION, numbers: Vec::new(), vitals, proof: None };
     assert_eq!(house.requests(3).await[..3], [nothing.clone(), nothing.clone(), nothing]);
 }
 
@@ -280,4 +302,53 @@ async fn a_hub_that_knows_less_than_it_signed_is_shown_so() {
     house.receipted(1).await;
     house.showing.send_modify(|showing| showing.head = (1, Digest([4; 32])));
     until(&mut house.requests, |requests| requests.iter().any(|request| request.proof == Some(1))).await;
+}
+
+/// Events of a run before.
+fn chain(incarnation: u64, count: usize) -> Chain {
+    let mut numbering = numbering(incarnation, u64::MAX);
+    let writes = numbering.number((0..count).map(|_| event("0.9.0")).collect());
+    let Some(Write::AppendEvents { rows, .. }) = writes.into_iter().next() else { panic!("rows") };
+    let events = rows.into_iter().map(|row| (row.header, row.payload)).collect();
+    Chain { incarnation, from: 1, events }
+}
+
+#[tokio::test]
+async fn events_of_earlier_runs_go_first_under_their_own_incarnation_and_are_then_forgotten() {
+    let chains = vec![chain(1, 300), chain(2, 2)];
+    let parked = Parked { chains, incarnation: 2, last_seq: 2 };
+    let mut house = house_with(2, &[Answer::Lost, Answer::UpTo(100)], NEVER, Some(parked)).await;
+    house.receipted(2).await;
+    let requests = house.requests(5).await;
+    let sent: Vec<(u64, u64, usize)> = requests
+        .iter()
+        .map(|request| (request.incarnation, request.numbers[0], request.numbers.len()))
+        .collect();
+    assert_eq!(sent, [(1, 1, 256), (1, 1, 256), (1, 101, 200), (2, 1, 2), (INCARNATION, 1, 2)]);
+    assert_eq!(*house.shelf.0.lock().unwrap(), [None], "forgotten once the hub has them");
+}
+
+#[tokio::test]
+async fn events_of_an_earlier_run_that_the_hub_refuses_do_not_hold_up_the_others() {
+    let parked = Parked { chains: vec![chain(2, 2)], incarnation: 2, last_seq: 2 };
+    let mut house = house_with(1, &[Answer::Refused], NEVER, Some(parked)).await;
+    house.receipted(1).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_sent_is_parked_at_the_end_behind_what_was_parked_before() {
+    for old in [0, 2] {
+        let chains: Vec<Chain> = (0..old).take(1).map(|_| chain(2, old)).collect();
+        let parked = (old > 0).then(|| Parked { chains: chains.clone(), incarnation: 2, last_seq: 2 });
+        let house = house_with(3, &[Answer::Lost; 99], NEVER, parked).await;
+        house.stop.cancel();
+        let House { journal, shelf, end, .. } = house;
+        tokio::time::timeout(PATIENCE, end).await.unwrap().unwrap().unwrap();
+        let rows = journal.outbox_from(1, 10, u64::MAX).unwrap();
+        let events = rows.into_iter().map(|row| (row.header, row.payload)).collect();
+        let mut wanted = chains;
+        wanted.push(Chain { incarnation: INCARNATION, from: 1, events });
+        let wanted = Parked { chains: wanted, incarnation: INCARNATION, last_seq: 3 };
+        assert_eq!(*shelf.0.lock().unwrap(), [Some(wanted)]);
+    }
 }

@@ -4,6 +4,7 @@ use crate::desired::Mark;
 use crate::digest::Digest;
 use crate::health::{Cause, Health};
 use crate::object::Key;
+use crate::time::At;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -77,6 +78,17 @@ pub enum AgentFact {
         /// Why.
         reason: Refusal,
     },
+    /// The outbox was full: facts of one kind were not kept one by one. The newest of them follows.
+    FactsFolded {
+        /// Their kind.
+        kind: String,
+        /// How many are not kept.
+        count: u32,
+        /// Time of the first.
+        since: At,
+        /// Time of the newest, which is kept.
+        until: At,
+    },
 }
 
 /// State of the journal at an agent's start.
@@ -87,7 +99,25 @@ pub enum Journal {
     /// There was none before.
     New,
     /// There was one, and it is lost; numbers start again in a new incarnation.
-    Lost,
+    Lost(LostEvents),
+}
+
+/// What was lost with a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostEvents {
+    /// Nobody can say: the process did not end as it should.
+    Unknown,
+    /// Nothing: the hub has every event, or they were parked and sent since.
+    None,
+    /// These events were neither sent nor parked.
+    Range {
+        /// Incarnation that numbered them.
+        incarnation: u64,
+        /// The first.
+        from: u64,
+        /// The last.
+        through: u64,
+    },
 }
 
 /// Why an index was not taken.
@@ -162,7 +192,7 @@ impl AgentFact {
     /// Stable name of the kind, as stored and shown.
     pub fn kind(&self) -> &'static str {
         match self {
-            AgentFact::Started { journal: Journal::Lost, .. } => "JournalLost",
+            AgentFact::Started { journal: Journal::Lost(_), .. } => "JournalLost",
             AgentFact::Started { .. } => "AgentStarted",
             AgentFact::InstanceChanged(_) => "InstanceChanged",
             AgentFact::DriftBegun { .. } => "DriftBegun",
@@ -172,6 +202,7 @@ impl AgentFact {
             AgentFact::Withdrawn { .. } => "Withdrawn",
             AgentFact::IndexRefused { reason: Refusal::Equivocation, .. } => "Equivocation",
             AgentFact::IndexRefused { .. } => "IndexRefused",
+            AgentFact::FactsFolded { .. } => "FactsFolded",
         }
     }
 }

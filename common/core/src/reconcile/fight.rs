@@ -2,6 +2,7 @@
 
 use crate::object::Key;
 use crate::time::{At, Span};
+use crate::timers::Timers;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 
@@ -32,6 +33,8 @@ struct Round {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fights {
     rounds: BTreeMap<Key, BTreeMap<String, Round>>,
+    /// Objects by the time of their last heal.
+    last: Timers<Key>,
 }
 
 impl Fights {
@@ -57,7 +60,7 @@ impl Fights {
 
     /// Notes a heal; returns how often the most fought field was healed lately.
     pub fn healed(&mut self, key: &Key, fields: &[String], at: At) -> u32 {
-        self.forget_quiet(at);
+        self.forget_quiet(key, at);
         let rounds = self.rounds.entry(key.clone()).or_default();
         let whole = [String::new()];
         let fields = if fields.is_empty() { &whole[..] } else { fields };
@@ -67,21 +70,24 @@ impl Fights {
             *round = Round { heals: round.heals + 1, last: at };
             most = most.max(round.heals);
         }
+        self.last.set(key, Some(at));
         most
     }
 
-    fn forget_quiet(&mut self, at: At) {
-        for rounds in self.rounds.values_mut() {
+    /// Forgets objects that were quiet, and the quiet fields of the one that is healed.
+    fn forget_quiet(&mut self, key: &Key, at: At) {
+        while let Some(quiet) = self.last.pop_due(At(at.0.saturating_sub(QUIET.0))) {
+            self.rounds.remove(&quiet);
+        }
+        if let Some(rounds) = self.rounds.get_mut(key) {
             rounds.retain(|_, round| at.since(round.last) < QUIET);
         }
-        self.rounds.retain(|_, rounds| !rounds.is_empty());
     }
 
     /// Forgets an object.
-    pub fn forget(&mut self, keys: &[Key]) {
-        for key in keys {
-            self.rounds.remove(key);
-        }
+    pub fn forget(&mut self, key: &Key) {
+        self.rounds.remove(key);
+        self.last.remove(key);
     }
 }
 

@@ -6,17 +6,43 @@ use crate::object::Key;
 use crate::object::order::is_protected;
 use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
 
-/// What becomes of the objects that left a bundle.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fate {
-    /// Deleted once the new state is healthy.
-    pub delete: Vec<Key>,
-    /// Wait for an approval: protected kinds.
-    pub held: Vec<Key>,
-    /// Stay: pruning is off, for the app or for the object.
-    pub kept: Vec<Key>,
+/// What becomes of an object that left a bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is deleted once the new state is healthy.
+    Delete,
+    /// It waits for an approval: protected kinds.
+    Held,
+    /// It stays: pruning is off, for the app or for the object.
+    Kept,
+}
+
+/// What an entry says about objects that leave its bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The policy prunes.
+    pub prune: bool,
+    /// A person approved of exactly this bundle.
+    pub approved: bool,
+}
+
+impl Rules {
+    /// The rules of an entry.
+    pub fn of(entry: &Entry) -> Rules {
+        Rules { prune: entry.policy.prune, approved: entry.approved == Some(entry.digest) }
+    }
+
+    /// What becomes of an object; `keep`: it carries `Prune=false`.
+    pub fn fate(self, key: &Key, keep: bool) -> Fate {
+        if !self.prune || keep {
+            Fate::Kept
+        } else if is_protected(&key.group, &key.kind) && !self.approved {
+            Fate::Held
+        } else {
+            Fate::Delete
+        }
+    }
 }
 
 /// Why an app is parked before anything is applied.
@@ -40,24 +66,4 @@ pub fn guard(entry: &Entry, before: usize, after: usize, leaving: usize) -> Opti
         }
     };
     (over && after > 0).then(|| format!("{leaving} of {before} objects would be deleted, more than {limit}"))
-}
-
-/// Sorts what left the bundle. `kept_by_annotation` says which objects carry `Prune=false`.
-pub fn fate<'a>(
-    entry: &Entry,
-    left: impl IntoIterator<Item = &'a Key>,
-    kept_by_annotation: impl Fn(&Key) -> bool,
-) -> Fate {
-    let mut fate = Fate::default();
-    for key in left {
-        let becomes = if !entry.policy.prune || kept_by_annotation(key) {
-            &mut fate.kept
-        } else if is_protected(&key.group, &key.kind) && entry.approved != Some(entry.digest) {
-            &mut fate.held
-        } else {
-            &mut fate.delete
-        };
-        becomes.push(key.clone());
-    }
-    fate
 }

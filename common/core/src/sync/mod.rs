@@ -11,14 +11,16 @@
 
 pub mod apply;
 pub mod drift;
+pub mod drifting;
 pub mod flow;
 pub mod observe;
 pub mod ports;
 pub mod remove;
+pub mod roster;
 pub mod state;
 pub mod status;
 #[cfg(test)]
 mod tests;
 
 pub use ports::{Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem};
-pub use state::{Instance, Item, Limits, Step, Taken};
+pub use state::{Instance, Item, Kinds, Limits, Member, Step, Taken};

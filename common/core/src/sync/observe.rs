@@ -1,13 +1,13 @@
 //! What watches and looks say: live objects and their health.
 
 use super::ports::{Effect, Fingerprint, Inspected, LostField};
+use super::roster::is_well;
 use super::state::{Instance, Item, Step};
 use crate::health::{Health, Judgement};
 use crate::object::Key;
 use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::string::String;
-use alloc::vec::Vec;
 
 /// Changes of one object within this time are looked at once.
 const DEBOUNCE: Span = Span(100);
@@ -28,7 +28,7 @@ impl Instance {
     /// A watch shows an object.
     pub fn seen(&mut self, key: &Key, seen: Fingerprint, at: At) {
         if self.observe(key, seen, at) {
-            if self.health.get(key).is_none_or(|judged| judged.counted) {
+            if self.roster.health(key).is_none_or(|judged| judged.counted) {
                 self.look(key, at.plus(DEBOUNCE));
             }
             self.restate(at);
@@ -46,6 +46,7 @@ impl Instance {
         let (ours, applied) = (seen.owned == item.owned, item.is_applied());
         let watched = applied && !seen.deleting && !self.leaves(key) && !self.in_flight.contains(key);
         self.live.insert(key.clone(), seen);
+        self.take_turn(key);
         if watched && ours {
             self.undrifted(key, at);
         } else if watched {
@@ -73,7 +74,7 @@ impl Instance {
                 self.inspect_due(at);
             }
         } else if applied {
-            self.health.insert(key.clone(), Judgement::missing());
+            self.roster.judge(key, Judgement::missing());
             self.drifted(key, true, false, at);
         }
         self.restate(at);
@@ -83,6 +84,7 @@ impl Instance {
     pub fn inspected(&mut self, key: &Key, against: bool, outcome: Inspected, at: At) {
         self.inspecting.remove(key);
         self.unlooked.remove(key);
+        self.take_turn(key);
         if !self.items.contains_key(key) {
             return;
         }
@@ -99,7 +101,7 @@ impl Instance {
             }
             Inspected::Missing => {
                 self.live.remove(key);
-                self.health.insert(key.clone(), Judgement::missing());
+                self.roster.judge(key, Judgement::missing());
                 if against {
                     self.named(key, &[], true, at);
                 } else if self.items.get(key).is_some_and(Item::is_applied) {
@@ -115,7 +117,6 @@ impl Instance {
         }
         self.pursue_drifts(at);
         self.inspect_due(at);
-        self.release_objects();
         self.restate(at);
     }
 
@@ -151,19 +152,19 @@ impl Instance {
     }
 
     fn unreadable(&mut self, key: &Key, message: String, at: At) {
-        self.health.insert(key.clone(), Judgement::new(Health::Unknown, message));
+        self.roster.judge(key, Judgement::new(Health::Unknown, message));
         self.look(key, at.plus(UNREADABLE_AGAIN));
     }
 
     /// Whether an object is on its way out, or was left behind.
     pub(super) fn leaves(&self, key: &Key) -> bool {
         let going = matches!(self.step, Step::Pruning | Step::Settling | Step::Resting);
-        self.step == Step::Withdrawing || (going && self.leaving.contains(key))
+        self.step == Step::Withdrawing || (going && self.roster.leaves(key))
     }
 
     pub(super) fn judged(&mut self, key: &Key, judgement: Judgement, at: At) {
         let unwell = judgement.counted && !is_well(&judgement);
-        self.health.insert(key.clone(), judgement);
+        self.roster.judge(key, judgement);
         if unwell && is_waited_for(key) && !self.leaves(key) {
             let rests = self.step == Step::Resting;
             if rests && self.settle_by.is_none() && !self.overdue {
@@ -180,40 +181,34 @@ impl Instance {
 
     /// Looks at an object that is not known to be well, before anything is said of its health.
     pub(super) fn look_unless_well(&mut self, key: Key, at: At) {
-        if !self.health.get(&key).is_some_and(is_well) {
+        if !self.roster.health(&key).is_some_and(is_well) {
             self.look(&key, at);
             self.unlooked.insert(key);
         }
     }
 
-    fn look(&mut self, key: &Key, due: At) {
-        let known = self.inspect_at.entry(key.clone()).or_insert(due);
-        *known = (*known).min(due);
+    pub(super) fn look(&mut self, key: &Key, due: At) {
+        self.inspect_at.set_earlier(key, due);
     }
 
     /// Asks for the looks that are due, as many as may be in flight.
     pub(super) fn inspect_due(&mut self, at: At) {
-        let free = self.limits.in_flight.saturating_sub(self.inspecting.len());
-        let due: Vec<Key> = self
-            .inspect_at
-            .iter()
-            .filter(|(key, due)| **due <= at && self.may_inspect(key))
-            .map(|(key, _)| key.clone())
-            .take(free)
-            .collect();
-        for key in due {
+        while self.inspecting.len() < self.limits.in_flight
+            && let Some(key) = self.look_due(at)
+        {
             self.inspect_at.remove(&key);
             let Some(item) = self.items.get(&key) else { continue };
             let version = item.version.clone();
             let pods = is_waited_for(&key)
                 && key.group != DEFINITIONS
-                && !self.health.get(&key).is_some_and(is_well);
+                && !self.roster.health(&key).is_some_and(is_well);
             self.inspecting.insert(key.clone());
             self.effects.push(Effect::Inspect { key, version, pods, against: None });
         }
     }
-}
 
-fn is_well(judgement: &Judgement) -> bool {
-    matches!(judgement.health, Health::Healthy | Health::Suspended)
+    fn look_due(&self, at: At) -> Option<Key> {
+        let mut due = self.inspect_at.iter().take_while(|(due, _)| *due <= at).map(|(_, key)| key);
+        due.find(|key| !self.is_busy(key)).cloned()
+    }
 }

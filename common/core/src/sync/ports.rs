@@ -6,20 +6,16 @@ use crate::health::{Cause, Judgement};
 use crate::id::CommitId;
 use crate::object::{Key, Owned};
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use serde_json::Value;
 
-/// One object of a bundle, its namespace filled in.
+/// One object of a bundle, its namespace filled in. Its body stays with the shell: a thousand of them are many megabytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     /// Its key.
     pub key: Key,
     /// API version without the group.
     pub version: String,
-    /// The object as Git says it.
-    pub value: Arc<Value>,
-    /// Digest of its content.
+    /// Digest of its content: the shell finds the object itself by it.
     pub content: Digest,
     /// It carries `Prune=false`.
     pub keep: bool,

@@ -1,17 +1,16 @@
 //! Removing: what left the bundle once the new state is healthy, or everything when the app is withdrawn.
 
 use super::ports::{Deleted, Effect, Problem};
-use super::state::{Instance, Item, Step};
+use super::state::{Instance, Item, Member, Step};
 use crate::desired::Withdrawal;
 use crate::digest::Digest;
 use crate::event::AgentFact;
 use crate::object::Key;
 use crate::object::order::{for_prune, is_protected};
-use crate::reconcile::prune;
 use crate::time::{At, Span};
-use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
-use alloc::vec::Vec;
+use core::cmp::Ordering;
 
 /// Pause between looks at an object whose deletion waits for finalizers.
 const DELETING_EVERY: Span = Span::secs(2);
@@ -20,26 +19,69 @@ const DELETING_EVERY: Span = Span::secs(2);
 const NAMED_MAX: usize = 200;
 
 impl Instance {
-    /// What becomes of the objects that left the bundle.
-    pub(super) fn fate(&self) -> prune::Fate {
-        prune::fate(&self.entry, &self.leaving, |key| self.items.get(key).is_some_and(|item| item.keep))
+    /// Deletes what left the bundle.
+    pub(super) fn begin_pruning(&mut self, at: At) {
+        self.step = Step::Pruning;
+        self.due = self.roster.delete().iter().cloned().map(Turn).collect();
+        self.prune(at);
     }
 
     pub(super) fn prune(&mut self, at: At) {
-        let mut due = self.fate().delete;
-        if !due.is_empty() && self.holds {
+        if !self.roster.delete().is_empty() && self.holds {
             return;
         }
-        if !due.is_empty() {
-            due.sort_by(for_prune);
-            self.delete_some(due, at);
-            due = self.fate().delete;
-        }
-        if due.is_empty() && self.in_flight.is_empty() {
+        self.delete_some(at);
+        if self.roster.delete().is_empty() && self.in_flight.is_empty() {
             self.state_pruned(at);
             self.store();
             self.rest(at);
         }
+    }
+
+    /// Whether an object is to be deleted now.
+    fn goes(&self, key: &Key) -> bool {
+        match self.step {
+            Step::Pruning => self.roster.delete().contains(key),
+            Step::Withdrawing => self.going.contains(key),
+            _ => false,
+        }
+    }
+
+    /// Something about an object changed: if it is to be deleted, its turn comes again.
+    pub(super) fn take_turn(&mut self, key: &Key) {
+        if self.goes(key) {
+            self.due.insert(Turn(key.clone()));
+        }
+    }
+
+    /// An object carries `Prune=false`, or does so no more.
+    pub(super) fn keep(&mut self, key: &Key, keep: bool) {
+        self.roster.keep(key, keep);
+        if self.step == Step::Withdrawing && !self.withdrawal_spares(key, keep) {
+            self.going.insert(key.clone());
+        } else {
+            self.going.remove(key);
+        }
+        self.take_turn(key);
+    }
+
+    /// The oracle: what is to be deleted and waits for nothing has its turn.
+    pub(super) fn check_due(&self) -> Result<(), String> {
+        let idle = |key: &&Key| {
+            let waits = self.problems.contains_key(*key) || self.is_busy(key);
+            let known = self.live.get(*key);
+            !waits && known.map_or(self.inspect_at.get(key).is_none(), |live| !live.deleting)
+        };
+        let missed = |key: &&Key| self.goes(key) && idle(key) && !self.due.contains(&Turn(Key::clone(key)));
+        if let Some(key) = self.items.keys().find(missed) {
+            return Err(format!("{key} is never deleted"));
+        }
+        let spared = |(key, item): &(&Key, &Item)| self.withdrawal_spares(key, item.keep);
+        let going = self.items.iter().filter(|pair| !spared(pair)).map(|(key, _)| key);
+        if self.step == Step::Withdrawing && !going.eq(&self.going) {
+            return Err(String::from("other objects are withdrawn than should be"));
+        }
+        Ok(())
     }
 
     /// Says what was deleted since it was last said.
@@ -50,20 +92,16 @@ impl Instance {
     }
 
     /// Deletes what is known to be ours; what nothing is known of (after a restart) is looked at first.
-    fn delete_some(&mut self, due: Vec<Key>, at: At) {
-        for key in due {
-            if self.in_flight.len() >= self.limits.in_flight {
-                break;
-            }
+    fn delete_some(&mut self, at: At) {
+        while self.in_flight.len() < self.limits.in_flight {
+            let Some(Turn(key)) = self.due.pop_first() else { break };
             let Some(item) = self.items.get(&key) else { continue };
-            if self.problems.contains_key(&key) || self.in_flight.contains(&key) {
+            if !self.goes(&key) || self.problems.contains_key(&key) || self.in_flight.contains(&key) {
                 continue;
             }
             match self.live.get(&key) {
-                None if self.inspecting.contains(&key) => {}
-                None => {
-                    self.inspect_at.entry(key).or_insert(at);
-                }
+                None if self.inspecting.contains(&key) || self.inspect_at.get(&key).is_some() => {}
+                None => self.look(&key, at),
                 Some(live) if live.deleting => {}
                 Some(live) if live.uid == item.uid || live.is_ours() => {
                     let (version, uid) = (item.version.clone(), live.uid.clone());
@@ -82,11 +120,12 @@ impl Instance {
         let before = self.step;
         let failed = outcome.is_err();
         self.in_flight.remove(key);
+        self.take_turn(key);
         match outcome {
             Ok(Deleted::Gone) => self.removed(key, true),
             Ok(Deleted::Pending) => {
                 self.live.entry(key.clone()).or_default().deleting = true;
-                self.inspect_at.insert(key.clone(), at.plus(DELETING_EVERY));
+                self.inspect_at.set(key, Some(at.plus(DELETING_EVERY)));
             }
             Err(problem) if run == self.run => {
                 self.problems.insert(key.clone(), problem);
@@ -96,6 +135,7 @@ impl Instance {
         }
         self.advance(at);
         self.go_on_deleting(at);
+        self.pursue_drifts(at);
         if failed || self.step != before {
             self.restate(at);
         }
@@ -111,55 +151,74 @@ impl Instance {
 
     /// An object that was to go is gone; `ours` if we deleted it. One that a newer entry wants again is applied anew.
     pub(super) fn removed(&mut self, key: &Key, ours: bool) {
-        let known = if self.objects.contains_key(key) && self.step != Step::Withdrawing {
-            let item = self.items.get_mut(key);
-            item.map(|item| {
-                *item = Item { content: Digest::default(), uid: String::new(), owned: 0, ..item.clone() }
-            })
+        let Some(item) = self.items.get_mut(key) else { return };
+        if self.objects.contains_key(key) && self.step != Step::Withdrawing {
+            *item = Item { content: Digest::default(), uid: String::new(), owned: 0, ..item.clone() };
+            self.roster.forget(key);
         } else {
-            self.items.remove(key).map(drop)
-        };
-        if known.is_some() {
-            if ours {
-                self.deleted.push(key.clone());
-            }
-            self.members_changed = true;
-            self.dirty = true;
+            let was = Some(item.version.clone());
+            self.items.remove(key);
+            self.roster.exit(key);
+            self.members.push(Member { key: key.clone(), was, is: None });
         }
-        self.leaving.remove(key);
+        if ours {
+            self.deleted.push(key.clone());
+        }
+        self.touched.insert(key.clone());
+        self.dirty = true;
+        self.going.remove(key);
+        self.due.remove(&Turn(key.clone()));
         self.live.remove(key);
-        self.health.remove(key);
         self.inspect_at.remove(key);
         self.unlooked.remove(key);
         self.drifts.remove(key);
         self.problems.remove(key);
-        self.fights.forget(core::slice::from_ref(key));
+        self.fights.forget(key);
+    }
+
+    /// Whether a withdrawal leaves an object where it is.
+    fn withdrawal_spares(&self, key: &Key, keep: bool) -> bool {
+        let orphan = self.entry.withdrawn == Some(Withdrawal::Orphan);
+        let approved = self.entry.approved == Some(self.entry.digest);
+        orphan || keep || (is_protected(&key.group, &key.kind) && !approved)
+    }
+
+    /// Deletes everything that may go.
+    pub(super) fn begin_withdrawing(&mut self, at: At) {
+        self.step = Step::Withdrawing;
+        let goes = |(key, item): &(&Key, &Item)| !self.withdrawal_spares(key, item.keep);
+        self.going = self.items.iter().filter(goes).map(|(key, _)| key.clone()).collect();
+        self.due = self.going.iter().cloned().map(Turn).collect();
+        self.withdraw(at);
     }
 
     pub(super) fn withdraw(&mut self, at: At) {
         if self.holds {
             return;
         }
-        let orphan = self.entry.withdrawn == Some(Withdrawal::Orphan);
-        let approved = self.entry.approved == Some(self.entry.digest);
-        let stays = |key: &Key, item: &Item| {
-            orphan || item.keep || (is_protected(&key.group, &key.kind) && !approved)
-        };
-        let due = |items: &BTreeMap<Key, Item>| -> Vec<Key> {
-            items.iter().filter(|(key, item)| !stays(key, item)).map(|(key, _)| key.clone()).collect()
-        };
-        let mut now = due(&self.items);
-        now.sort_by(for_prune);
-        self.delete_some(now, at);
-        if !due(&self.items).is_empty() {
-            return;
-        }
-        if self.in_flight.is_empty() && self.storing.is_none() {
+        self.delete_some(at);
+        if self.going.is_empty() && self.in_flight.is_empty() && self.storing.is_none() {
             let deleted = u32::try_from(self.deleted.len()).unwrap_or(u32::MAX);
             let kept = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
             self.facts.push((AgentFact::Withdrawn { since: Some(self.entry.since), deleted, kept }, at));
             self.effects.push(Effect::Forget);
             self.step = Step::Gone;
         }
+    }
+}
+
+/// A place in the order of deleting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Turn(pub(super) Key);
+
+impl PartialOrd for Turn {
+    fn partial_cmp(&self, other: &Turn) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Turn {
+    fn cmp(&self, other: &Turn) -> Ordering {
+        for_prune(&self.0, &other.0)
     }
 }

@@ -1,6 +1,9 @@
 //! What is known of one instance: durable inventory, volatile work.
 
+use super::drifting::Drifts;
 use super::ports::{Effect, Fingerprint, Object, Problem};
+use super::remove::Turn;
+use super::roster::Roster;
 use crate::desired::{Entry, Mark};
 use crate::digest::Digest;
 use crate::event::AgentFact;
@@ -9,9 +12,12 @@ use crate::health::{Health, Judgement};
 use crate::id::CommitId;
 use crate::object::Key;
 use crate::reconcile::fight::Fights;
+use crate::reconcile::prune::Rules;
 use crate::time::{At, Span};
+use crate::timers::Timers;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Bounds that the operator sets.
@@ -76,28 +82,6 @@ pub enum Step {
     Gone,
 }
 
-/// A drift that is not healed yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a question of its own about one drift")]
-pub struct Drift {
-    /// First sight.
-    pub since: At,
-    /// The whole object is gone.
-    pub gone: bool,
-    /// `DriftBegun` was stated.
-    pub begun: bool,
-    /// Which fields, once known.
-    pub fields: Vec<String>,
-    /// Who took them.
-    pub manager: String,
-    /// Not before this time: somebody fights.
-    pub not_before: At,
-    /// A request about it is in flight.
-    pub asked: bool,
-    /// More fields were lost since it was looked at: the wait may not be theirs.
-    pub look: bool,
-}
-
 /// What a step left in an instance for its node.
 #[derive(Clone, Debug, Default)]
 pub struct Taken {
@@ -107,9 +91,25 @@ pub struct Taken {
     pub effects: Vec<Effect>,
     /// The durable part changed.
     pub dirty: bool,
-    /// Keys entered or left the inventory.
-    pub members_changed: bool,
+    /// Objects of the inventory whose durable part changed or ended; filled when `dirty`.
+    pub touched: BTreeSet<Key>,
+    /// Objects that entered or left the inventory, or are watched in another version.
+    pub members: Vec<Member>,
 }
+
+/// An object that entered or left an inventory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its key.
+    pub key: Key,
+    /// API version in which it was a member.
+    pub was: Option<String>,
+    /// API version in which it is one now.
+    pub is: Option<String>,
+}
+
+/// Kinds (group, version, kind).
+pub type Kinds = BTreeSet<(String, String, String)>;
 
 /// One app on this cluster.
 #[derive(Clone, Debug)]
@@ -132,6 +132,12 @@ pub struct Instance {
     pub(super) objects: BTreeMap<Key, Object>,
     pub(super) holds_objects: bool,
     pub(super) stages: Vec<Vec<Key>>,
+    /// Kinds of which a watch has shown everything.
+    pub(super) listed: Arc<Kinds>,
+    /// Objects that are judged once their kind is listed.
+    pub(super) unlisted: BTreeMap<(String, String, String), Vec<Key>>,
+    pub(super) list_by: Option<At>,
+    pub(super) list_over: bool,
     pub(super) in_flight: BTreeSet<Key>,
     pub(super) waiting: bool,
     pub(super) draining: bool,
@@ -141,25 +147,29 @@ pub struct Instance {
     pub(super) retry_at: Option<At>,
     pub(super) settle_by: Option<At>,
     pub(super) overdue: bool,
-    pub(super) leaving: BTreeSet<Key>,
+    /// In withdrawing: what is to be deleted.
+    pub(super) going: BTreeSet<Key>,
+    /// What is to be deleted and waits for nothing but its turn.
+    pub(super) due: BTreeSet<Turn>,
     pub(super) deleted: Vec<Key>,
     pub(super) storing: Option<u64>,
     pub(super) store_again: bool,
     pub(super) unstored: bool,
     pub(super) unsaved: u32,
     pub(super) live: BTreeMap<Key, Fingerprint>,
-    pub(super) health: BTreeMap<Key, Judgement>,
-    pub(super) inspect_at: BTreeMap<Key, At>,
+    pub(super) roster: Roster,
+    pub(super) inspect_at: Timers<Key>,
     pub(super) inspecting: BTreeSet<Key>,
     pub(super) unlooked: BTreeSet<Key>,
-    pub(super) drifts: BTreeMap<Key, Drift>,
+    pub(super) drifts: Drifts,
     pub(super) fights: Fights,
     pub(super) stated_at: Vec<At>,
     pub(super) state_after: Option<At>,
     pub(super) flaps: u32,
     pub(super) folded: Option<Health>,
     pub(super) dirty: bool,
-    pub(super) members_changed: bool,
+    pub(super) touched: BTreeSet<Key>,
+    pub(super) members: Vec<Member>,
     pub(super) facts: Vec<(AgentFact, At)>,
     pub(super) effects: Vec<Effect>,
 }
@@ -174,6 +184,11 @@ impl Instance {
         limits: Limits,
     ) -> Instance {
         let unstored = applied.is_none() || items.values().any(|item| !item.is_applied());
+        let mut roster = Roster::new(Rules::of(&entry));
+        for key in items.keys() {
+            roster.enter(key);
+        }
+        let drifts = Drifts::new(entry.policy.self_heal);
         Instance {
             entry,
             items,
@@ -186,6 +201,10 @@ impl Instance {
             objects: BTreeMap::new(),
             holds_objects: false,
             stages: Vec::new(),
+            listed: Arc::default(),
+            unlisted: BTreeMap::new(),
+            list_by: None,
+            list_over: false,
             in_flight: BTreeSet::new(),
             waiting: false,
             draining: false,
@@ -195,25 +214,27 @@ impl Instance {
             retry_at: None,
             settle_by: None,
             overdue: false,
-            leaving: BTreeSet::new(),
+            going: BTreeSet::new(),
+            due: BTreeSet::new(),
             deleted: Vec::new(),
             storing: None,
             store_again: false,
             unstored,
             unsaved: 0,
             live: BTreeMap::new(),
-            health: BTreeMap::new(),
-            inspect_at: BTreeMap::new(),
+            roster,
+            inspect_at: Timers::default(),
             inspecting: BTreeSet::new(),
             unlooked: BTreeSet::new(),
-            drifts: BTreeMap::new(),
+            drifts,
             fights: Fights::default(),
             stated_at: Vec::new(),
             state_after: None,
             flaps: 0,
             folded: None,
             dirty: true,
-            members_changed: true,
+            touched: BTreeSet::new(),
+            members: Vec::new(),
             facts: Vec::new(),
             effects: Vec::new(),
         }
@@ -226,16 +247,28 @@ impl Instance {
 
     /// Health of an object, if it was judged.
     pub fn health_of(&self, key: &Key) -> Option<&Judgement> {
-        self.health.get(key)
+        self.roster.health(key)
+    }
+
+    /// Objects whose durable part is newer than what a journal was told.
+    pub fn unsaved(&self) -> &BTreeSet<Key> {
+        &self.touched
+    }
+
+    /// These objects' durable part is not what a journal was told.
+    pub fn touch(&mut self, keys: BTreeSet<Key>) {
+        self.touched.extend(keys);
     }
 
     /// Takes what was stated, what is asked for, and what changed.
     pub fn take(&mut self) -> Taken {
+        let dirty = core::mem::take(&mut self.dirty);
         Taken {
             facts: core::mem::take(&mut self.facts),
             effects: core::mem::take(&mut self.effects),
-            dirty: core::mem::take(&mut self.dirty),
-            members_changed: core::mem::take(&mut self.members_changed),
+            dirty,
+            touched: if dirty { core::mem::take(&mut self.touched) } else { BTreeSet::new() },
+            members: core::mem::take(&mut self.members),
         }
     }
 
@@ -251,18 +284,16 @@ impl Instance {
 
     /// When it must be woken. Never for something that waits for a response.
     pub fn next_wake(&self) -> Option<At> {
-        let look = self.inspect_at.iter().filter(|(key, _)| self.may_inspect(key)).map(|(_, at)| *at);
-        let look = if self.inspecting.len() < self.limits.in_flight { look.min() } else { None };
-        let heals = self.entry.policy.self_heal
-            && self.tends()
+        let free = self.inspecting.len() < self.limits.in_flight;
+        let mut looks = self.inspect_at.iter().filter(|(_, key)| free && !self.is_busy(key));
+        let look = looks.next().map(|(at, _)| at);
+        let pursues = self.tends()
             && !self.waiting
             && (self.holds_objects || self.retry_at.is_none())
             && self.busy() < self.limits.in_flight;
-        let waits =
-            |(key, drift): &(&Key, &Drift)| !drift.asked && drift.not_before > At(0) && !self.is_busy(key);
-        let drift = self.drifts.iter().filter(waits).map(|(_, drift)| drift.not_before);
-        let drift = if heals { drift.min() } else { None };
-        [self.retry_at, self.settle_by, self.state_after, drift, look].into_iter().flatten().min()
+        let drift = if pursues { self.drifts.next() } else { None };
+        let waits = [self.retry_at, self.settle_by, self.list_by, self.state_after, drift, look];
+        waits.into_iter().flatten().min()
     }
 
     /// Whether everything is applied, so that drift is to be healed.
@@ -279,7 +310,14 @@ impl Instance {
         self.in_flight.contains(key) || self.inspecting.contains(key)
     }
 
-    pub(super) fn may_inspect(&self, key: &Key) -> bool {
-        !self.is_busy(key)
+    /// The oracle: what is kept as sums and queues is what a scan of everything finds.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let inventory = self.items.iter().map(|(key, item)| (key, item.keep)).collect();
+        self.roster.check(Rules::of(&self.entry), &inventory)?;
+        self.drifts.check()?;
+        self.check_due()
     }
 }

@@ -3,9 +3,6 @@
 use super::state::{Instance, Step};
 use crate::event::AgentFact;
 use crate::event::agent::{Phase, Status, Trouble};
-use crate::health::{Health, Judgement, of_app};
-use crate::object::Key;
-use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::format;
 use alloc::string::String;
@@ -30,65 +27,45 @@ const FOLD: Span = Span::secs(2);
 impl Instance {
     /// The state of this instance in words.
     pub fn status(&self) -> Status {
-        let fate = self.fate();
-        let mut troubles: Vec<Trouble> = self.problem_list().collect();
-        troubles.extend(self.health.iter().filter(|(key, judged)| self.is_trouble(key, judged)).map(
-            |(key, judged)| Trouble {
-                object: key.clone(),
-                cause: judged.cause,
-                message: cut(&judged.message),
-            },
-        ));
-        troubles.truncate(NAMED_MAX);
-        let phase = self.phase(!fate.held.is_empty(), !fate.kept.is_empty());
-        let message = self.message(phase, fate.delete.len(), fate.held.len(), fate.kept.len(), &troubles);
-        let mut held = fate.held;
-        held.truncate(NAMED_MAX);
+        let mut troubles: Vec<Trouble> = self.problem_list().take(NAMED_MAX).collect();
+        let free = NAMED_MAX - troubles.len();
+        let others = self.roster.troubled(self.overdue).filter(|(key, _)| !self.problems.contains_key(*key));
+        troubles.extend(others.take(free).map(|(key, judged)| Trouble {
+            object: key.clone(),
+            cause: judged.cause,
+            message: cut(&judged.message),
+        }));
+        let phase = self.phase();
         Status {
             since: self.entry.since,
             digest: self.entry.digest,
             phase,
-            health: self.worst(),
-            message,
+            health: self.roster.worst(),
+            message: self.message(phase, &troubles),
             troubles,
             objects: u32::try_from(self.items.len()).unwrap_or(u32::MAX),
-            held,
+            held: self.roster.held().iter().take(NAMED_MAX).cloned().collect(),
             flaps: self.flaps,
         }
     }
 
-    fn is_trouble(&self, key: &Key, judged: &Judgement) -> bool {
-        let late = self.overdue
-            && matches!(judged.health, Health::Progressing | Health::Missing)
-            && is_waited_for(key);
-        let unwell =
-            judged.cause.is_some() || matches!(judged.health, Health::Degraded | Health::Unknown) || late;
-        judged.counted && unwell && !self.leaving.contains(key) && !self.problems.contains_key(key)
-    }
-
-    fn phase(&self, held: bool, kept: bool) -> Phase {
+    fn phase(&self) -> Phase {
         let failed = !self.problems.is_empty();
         match self.step {
-            Step::Resting if held && !failed => Phase::Parked,
+            Step::Resting if !self.roster.held().is_empty() && !failed => Phase::Parked,
             Step::Parked => Phase::Parked,
             Step::Withdrawing | Step::Gone => Phase::Withdrawing,
             _ if failed => Phase::Failed,
             Step::Loading | Step::Storing if self.trouble.is_some() => Phase::Failed,
             Step::Loading | Step::Storing | Step::Applying | Step::Settling | Step::Pruning => Phase::Syncing,
-            Step::Resting if kept || self.drifts.values().any(|drift| drift.begun) => Phase::OutOfSync,
+            Step::Resting if self.roster.kept() > 0 || self.drifts.any_begun() => Phase::OutOfSync,
             Step::Resting => Phase::Synced,
         }
     }
 
-    /// Single missing objects do not count, because being out of sync tells it already (as in [`health::of_app`]).
-    fn worst(&self) -> Health {
-        let stays = |key: &Key| !self.leaving.contains(key);
-        let worst = of_app(self.health.iter().filter(|(key, _)| stays(key)).map(|(_, judged)| Some(judged)));
-        let unseen = self.items.keys().any(|key| !self.health.contains_key(key) && stays(key));
-        if unseen && worst < Health::Progressing { Health::Progressing } else { worst }
-    }
-
-    fn message(&self, phase: Phase, delete: usize, held: usize, kept: usize, troubles: &[Trouble]) -> String {
+    fn message(&self, phase: Phase, troubles: &[Trouble]) -> String {
+        let (delete, held) = (self.roster.delete().len(), self.roster.held().len());
+        let kept = self.roster.kept();
         let first = troubles.first().map(|trouble| format!("{}: {}", trouble.object, trouble.message));
         let text = match (phase, &self.trouble) {
             (Phase::Parked | Phase::Failed | Phase::Syncing, Some(trouble)) => trouble.clone(),
@@ -198,8 +175,10 @@ mod tests {
     use super::*;
     use crate::desired::{Entry, MAX_DELETES, Mark, Policy};
     use crate::digest::Digest;
+    use crate::health::{Health, Judgement};
     use crate::id::CommitId;
-    use crate::sync::state::Limits;
+    use crate::object::Key;
+    use crate::sync::state::{Item, Limits};
     use alloc::collections::BTreeMap;
 
     /// An instance that is done, with one workload.
@@ -221,12 +200,24 @@ mod tests {
             withdrawn: None,
             trace: None,
         };
-        let mut instance = Instance::new(entry, BTreeMap::new(), None, None, Limits::default());
+        let item = Item {
+            version: String::from("v1"),
+            content: Digest([1; 32]),
+            commit: entry.commit.clone(),
+            uid: String::new(),
+            owned: 0,
+            keep: false,
+        };
+        let items = BTreeMap::from([(web(), item)]);
+        let mut instance = Instance::new(entry, items, None, None, Limits::default());
         instance.step = Step::Resting;
-        let (group, kind) = (String::from("apps"), String::from("Deployment"));
-        let key = Key { group, kind, namespace: String::from("n"), name: String::from("web") };
-        instance.health.insert(key, Judgement::new(Health::Healthy, ""));
+        instance.roster.judge(&web(), Judgement::new(Health::Healthy, ""));
         instance
+    }
+
+    fn web() -> Key {
+        let (group, kind) = (String::from("apps"), String::from("Deployment"));
+        Key { group, kind, namespace: String::from("n"), name: String::from("web") }
     }
 
     #[test]
@@ -234,7 +225,7 @@ mod tests {
         let mut instance = resting();
         let mut stated = Vec::new();
         let mut turn = |instance: &mut Instance, health: Health, ms: u64| {
-            instance.health.values_mut().for_each(|judged| judged.health = health);
+            instance.roster.judge(&web(), Judgement::new(health, ""));
             instance.restate(At(ms));
             stated.push(instance.facts.drain(..).count());
         };

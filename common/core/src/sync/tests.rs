@@ -9,10 +9,8 @@ use crate::object::Key;
 use crate::time::At;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 use proptest::prelude::*;
-use serde_json::Value;
 
 fn entry() -> Entry {
     let policy = Policy {
@@ -40,8 +38,7 @@ fn key(name: &str) -> Key {
 }
 
 fn object(name: &str) -> Object {
-    let (value, version) = (Arc::new(Value::Null), "v1".into());
-    Object { key: key(name), version, value, content: digest(9), keep: false }
+    Object { key: key(name), version: "v1".into(), content: digest(9), keep: false }
 }
 
 fn fingerprint(version: u64) -> Fingerprint {
@@ -62,7 +59,8 @@ fn an_instance_asks_for_its_bundle_then_for_its_inventory_then_applies() {
     instance.loaded(run, Vec::from([object("a")]), &BTreeMap::new(), At(1));
     let taken = instance.take();
     assert_eq!(taken.effects, [Effect::Store { run, keys: Vec::from([(key("a"), "v1".into())]) }]);
-    assert!(taken.dirty && taken.members_changed);
+    let entered = Member { key: key("a"), was: None, is: Some("v1".into()) };
+    assert_eq!((taken.dirty, taken.members), (true, Vec::from([entered])));
     instance.stored(run, None, At(2));
     let commit = commit('a');
     assert_eq!(
@@ -138,6 +136,7 @@ proptest! {
             }
             let asked = instance.take().effects;
             in_flight = in_flight.max(asked.iter().filter(|e| matches!(e, Effect::Apply { .. })).count());
+            instance.check().unwrap();
             let status = instance.status();
             prop_assert!(status.troubles.len() <= 20 && status.message.chars().count() <= 400);
         }

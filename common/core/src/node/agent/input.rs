@@ -135,6 +135,11 @@ pub enum Input {
         /// The object.
         key: Key,
     },
+    /// A watch has shown every object of a kind, or says that it cannot.
+    Listed {
+        /// Group, version and kind.
+        kind: (String, String, String),
+    },
     /// The time that `next_wake` named has come.
     Wake,
 }
@@ -161,6 +166,8 @@ pub struct Outputs {
     pub facts: Vec<AgentEvent>,
     /// Instances whose durable part changed.
     pub dirty: BTreeSet<AppId>,
+    /// Objects of these instances' inventories whose durable part changed or ended.
+    pub items: BTreeMap<AppId, BTreeSet<Key>>,
     /// Instances that are gone.
     pub gone: Vec<AppId>,
     /// The index of this step was taken: it is the one in force, and none waits any more.

@@ -7,10 +7,13 @@ use crate::event::agent::{AgentFact, Refusal};
 use crate::event::{Actor, AgentEvent, Context};
 use crate::id::AppId;
 use crate::object::Key;
-use crate::sync::{Instance, Limits, Object, Step, Taken};
+use crate::sync::{Instance, Kinds, Limits, Member, Object, Step, Taken};
 use crate::time::{At, Span};
+use crate::timers::Timers;
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Refusals of one kind are stated no more often than this, so that a flood of bad indexes cannot fill the outbox.
@@ -26,7 +29,14 @@ pub struct Agent {
     known: BTreeMap<AppId, Stored>,
     instances: BTreeMap<AppId, Instance>,
     owners: BTreeMap<Key, AppId>,
-    watched: BTreeSet<(String, String, String)>,
+    /// Kinds of the inventories, with the number of their objects.
+    kinds: BTreeMap<(String, String, String), usize>,
+    watched: Kinds,
+    /// Watched kinds of which everything was shown.
+    listed: Arc<Kinds>,
+    wakes: Timers<AppId>,
+    /// What a journal was not told of apps that left the index.
+    unsaved: BTreeMap<AppId, BTreeSet<Key>>,
     /// Withdrawals that were carried out and that the index still names, by the mark of their entry.
     gone: BTreeMap<AppId, desired::Mark>,
     refused: BTreeMap<Refusal, (desired::Mark, At)>,
@@ -47,7 +57,11 @@ impl Agent {
             known: stored,
             instances: BTreeMap::new(),
             owners: BTreeMap::new(),
+            kinds: BTreeMap::new(),
             watched: BTreeSet::new(),
+            listed: Arc::default(),
+            wakes: Timers::default(),
+            unsaved: BTreeMap::new(),
             gone: BTreeMap::new(),
             refused: BTreeMap::new(),
             last_run: 0,
@@ -85,7 +99,7 @@ impl Agent {
 
     /// When `Wake` is due: the only timer.
     pub fn next_wake(&self) -> Option<At> {
-        self.instances.values().filter_map(Instance::next_wake).min()
+        self.wakes.first()
     }
 
     /// Takes one input.
@@ -95,11 +109,10 @@ impl Agent {
         match touched {
             Touched::None => {}
             Touched::One(app) => self.collect(&app),
+            Touched::Some(apps) => self.collect_all(&apps),
             Touched::All => {
                 let apps: Vec<AppId> = self.instances.keys().cloned().collect();
-                for app in &apps {
-                    self.collect(app);
-                }
+                self.collect_all(&apps);
             }
         }
         self.watch();
@@ -149,10 +162,18 @@ impl Agent {
                 let Some(app) = self.owners.get(&key).cloned() else { return Touched::None };
                 self.with(app, |it, _| it.vanished(&key, at))
             }
+            Input::Listed { kind } => self.listed(kind, at),
             Input::Wake => {
-                let due = |instance: &Instance| instance.next_wake().is_some_and(|due| due <= at);
-                self.instances.values_mut().filter(|it| due(it)).for_each(|it| it.wake(at));
-                Touched::All
+                let mut due = Vec::new();
+                while let Some(app) = self.wakes.pop_due(at) {
+                    due.push(app);
+                }
+                for app in &due {
+                    if let Some(instance) = self.instances.get_mut(app) {
+                        instance.wake(at);
+                    }
+                }
+                Touched::Some(due)
             }
         }
     }
@@ -175,6 +196,15 @@ impl Agent {
     fn standing(&self) -> Standing {
         let latest = self.waiting.as_ref().unwrap_or(&self.held);
         Standing { force: self.held.mark, latest: latest.mark, digest: latest.digest }
+    }
+
+    fn listed(&mut self, kind: (String, String, String), at: At) -> Touched {
+        if !self.watched.contains(&kind) || !Arc::make_mut(&mut self.listed).insert(kind) {
+            return Touched::None;
+        }
+        let listed = &self.listed;
+        self.instances.values_mut().for_each(|instance| instance.listed(listed, at));
+        Touched::All
     }
 
     /// Judges an index against the one held (table in design, section 9).
@@ -232,7 +262,9 @@ impl Agent {
             self.instances.keys().filter(|app| !index.entries.contains_key(*app)).cloned().collect();
         self.gone.retain(|app, _| index.entries.contains_key(app));
         for app in absent {
-            if let Some(Instance { items, applied, stated, .. }) = self.leave(&app) {
+            if let Some(instance) = self.leave(&app) {
+                self.unsaved.insert(app.clone(), instance.unsaved().clone());
+                let Instance { items, applied, stated, .. } = instance;
                 self.known.insert(app, Stored { items, applied, stated });
             }
         }
@@ -249,8 +281,10 @@ impl Agent {
     fn leave(&mut self, app: &AppId) -> Option<Instance> {
         let instance = self.instances.remove(app)?;
         self.last_run = self.last_run.max(instance.run());
-        self.owners.retain(|_, owner| owner != app);
-        self.rewatch = true;
+        self.wakes.remove(app);
+        for (key, item) in &instance.items {
+            self.member(app, key, Some(&item.version), None);
+        }
         Some(instance)
     }
 
@@ -261,30 +295,45 @@ impl Agent {
             None => (BTreeMap::new(), None, None),
         };
         // What another app took over while this one was away is not ours to prune.
-        let items =
-            items.into_iter().filter(|(key, _)| self.owners.get(key).is_none_or(|owner| owner == app));
-        let items = items.collect();
+        let others = |key: &Key| self.owners.get(key).is_some_and(|owner| owner != app);
+        let (lost, items): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            items.into_iter().partition(|(key, _)| others(key));
         let mut instance = Instance::new(entry.clone(), items, applied, stated, self.limits);
+        instance.touch(self.unsaved.remove(app).unwrap_or_default());
+        instance.touch(lost.into_keys().collect());
         if self.waiting.is_some() {
             instance.hold();
         }
         instance.runs_after(self.last_run);
+        instance.listed(&self.listed, at);
         instance.begin(at);
+        for (key, item) in &instance.items {
+            self.member(app, key, None, Some(&item.version));
+        }
         self.instances.insert(app.clone(), instance);
     }
 
-    /// Gathers what an instance stated and asks for, and keeps the map of owners right.
+    fn collect_all(&mut self, apps: &[AppId]) {
+        for app in apps {
+            self.collect(app);
+        }
+    }
+
+    /// Gathers what an instance stated and asks for, and keeps owners, kinds and timers right.
     fn collect(&mut self, app: &AppId) {
         let Some(instance) = self.instances.get_mut(app) else { return };
-        let Taken { facts, effects, dirty, members_changed } = instance.take();
+        let Taken { facts, effects, dirty, touched, members } = instance.take();
         let entry = instance.entry.clone();
         let gone = instance.step() == Step::Gone;
+        self.wakes.set(app, instance.next_wake());
         if dirty {
             self.out.dirty.insert(app.clone());
         }
-        if members_changed {
-            self.own(app);
-            self.rewatch = true;
+        if !touched.is_empty() {
+            self.out.items.entry(app.clone()).or_default().extend(touched);
+        }
+        for Member { key, was, is } in members {
+            self.member(app, &key, was.as_ref(), is.as_ref());
         }
         for (fact, at) in facts {
             self.state(Some(app), Some(&entry), fact, at);
@@ -295,17 +344,30 @@ impl Agent {
         if gone {
             self.leave(app);
             self.out.dirty.remove(app);
+            self.out.items.remove(app);
             self.gone.insert(app.clone(), entry.since);
             self.out.gone.push(app.clone());
         }
     }
 
-    fn own(&mut self, app: &AppId) {
-        let Some(instance) = self.instances.get(app) else { return };
-        self.owners.retain(|key, owner| owner != app || instance.items.contains_key(key));
-        for key in instance.items.keys() {
-            if !self.owners.contains_key(key) {
-                self.owners.insert(key.clone(), app.clone());
+    /// An object entered an inventory, left it, or is watched in another version.
+    fn member(&mut self, app: &AppId, key: &Key, was: Option<&String>, is: Option<&String>) {
+        let kind = |version: &String| (key.group.clone(), version.clone(), key.kind.clone());
+        if let Some(version) = is {
+            self.owners.entry(key.clone()).or_insert_with(|| app.clone());
+            let count = self.kinds.entry(kind(version)).or_default();
+            *count += 1;
+            self.rewatch |= *count == 1;
+        } else if self.owners.get(key) == Some(app) {
+            self.owners.remove(key);
+        }
+        if let Some(version) = was
+            && let Some(count) = self.kinds.get_mut(&kind(version))
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.kinds.remove(&kind(version));
+                self.rewatch = true;
             }
         }
     }
@@ -324,22 +386,43 @@ impl Agent {
         if !core::mem::take(&mut self.rewatch) {
             return;
         }
-        let kinds = self.instances.values().flat_map(|instance| {
-            instance
-                .items
-                .iter()
-                .map(|(key, item)| (key.group.clone(), item.version.clone(), key.kind.clone()))
-        });
-        let kinds: BTreeSet<(String, String, String)> = kinds.collect();
+        let kinds: Kinds = self.kinds.keys().cloned().collect();
         if kinds != self.watched {
+            Arc::make_mut(&mut self.listed).retain(|kind| kinds.contains(kind));
             self.watched.clone_from(&kinds);
             self.out.acts.push(Act::Watch(kinds));
         }
+    }
+
+    /// The oracle: what is kept as sums, timers and owners is what a scan of everything finds.
+    ///
+    /// # Errors
+    /// A sentence that names what is wrong.
+    pub fn check(&self) -> Result<(), String> {
+        let (mut kinds, mut owners, mut wakes) = (BTreeMap::new(), BTreeMap::new(), Timers::default());
+        for (app, instance) in &self.instances {
+            instance.check()?;
+            wakes.set(app, instance.next_wake());
+            for (key, item) in &instance.items {
+                let kind = (key.group.clone(), item.version.clone(), key.kind.clone());
+                *kinds.entry(kind).or_insert(0) += 1;
+                owners.insert(key.clone(), app.clone());
+            }
+        }
+        let watched = self.kinds.keys().eq(self.watched.iter());
+        if kinds != self.kinds || !watched {
+            return Err(format!("{:?} is {kinds:?}", self.kinds));
+        }
+        if wakes != self.wakes || owners != self.owners {
+            return Err(format!("timers are {wakes:?}, owners are {owners:?}"));
+        }
+        Ok(())
     }
 }
 
 enum Touched {
     None,
     One(AppId),
+    Some(Vec<AppId>),
     All,
 }

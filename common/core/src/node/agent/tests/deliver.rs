@@ -4,7 +4,6 @@ use super::model::*;
 use crate::desired::Mark;
 use crate::event::agent::Phase;
 use crate::health::{Cause, Health};
-use crate::node::agent::Input;
 use crate::sync::{Effect, Step};
 use crate::time::Span;
 use alloc::format;
@@ -372,24 +371,31 @@ fn every_fact_carries_app_commit_and_the_time_of_the_step() {
 }
 
 #[test]
-fn a_thousand_objects_cost_no_more_than_a_step_each() {
+fn a_restart_waits_for_the_watches_and_writes_nothing_that_they_show_undisturbed() {
     let mut sim = Sim::new();
-    let many: Vec<String> = (0..1_000).map(|n| format!("Deployment/d{n}")).collect();
-    sim.entry("web", 'a', many.iter().map(|name| object(name, "1")).collect());
-    sim.send();
-    let mut saved = 0;
-    while let Some((asked, effect)) = sim.pending.pop_front() {
-        if let Some(input) = sim.world.perform(asked, effect) {
-            let out = sim.agent.step(input, sim.now);
-            saved += out.dirty.len();
-            for act in out.acts {
-                if let crate::node::agent::Act::Instance { app, effect } = act {
-                    sim.pending.push_back((app, effect));
-                }
-            }
-        }
-    }
-    assert_eq!(sim.world.applies.len(), 1_000);
-    assert!(saved <= 30, "the inventory is journalled {saved} times for 1,000 objects");
-    sim.input(Input::Wake);
+    let many: Vec<String> = (0..50).map(|n| format!("ConfigMap/c{n}")).collect();
+    sim.deliver("web", 'a', many.iter().map(|name| object(name, "1")).collect());
+    sim.world.delete("ConfigMap/c7");
+    sim.world.edit("ConfigMap/c8", ".data.mode", "kubectl-edit");
+    sim.applied();
+    sim.restart();
+    let shown = core::mem::take(&mut sim.world.shown);
+    sim.pass(Span::secs(20));
+    assert_eq!(sim.applied(), [""; 0], "nothing is known yet");
+    sim.world.shown = shown;
+    sim.pass(Span::secs(5));
+    assert_eq!(sim.applied(), ["ConfigMap web/c7", "ConfigMap web/c8"]);
+    assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn a_restart_does_not_wait_for_ever_for_watches_that_show_nothing() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&WEB, "1"));
+    sim.applied();
+    sim.restart();
+    sim.world.shown.clear();
+    sim.pass(Span::secs(40));
+    assert_eq!(sim.applied().len(), 3, "applied without a look, which changes nothing");
+    assert_eq!(sim.phase("web"), Phase::Synced);
 }

@@ -16,9 +16,7 @@ use crate::time::{At, Span};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use serde_json::json;
 
 /// More steps than this without time passing mean that somebody spins.
 const STEPS_MAX: usize = 20_000;
@@ -65,9 +63,8 @@ pub(super) fn key(text: &str) -> Key {
 /// An object of a bundle; `revision` makes its content.
 pub(super) fn object(text: &str, revision: &str) -> Object {
     let key = key(text);
-    let value = json!({ "kind": key.kind, "metadata": { "name": key.name }, "revision": revision });
     let content = digest(&format!("{key} {revision}"));
-    Object { key, version: "v1".into(), value: Arc::new(value), content, keep: false }
+    Object { key, version: "v1".into(), content, keep: false }
 }
 
 pub(super) fn objects(texts: &[&str], revision: &str) -> Vec<Object> {
@@ -196,7 +193,18 @@ impl World {
         }
     }
 
-    /// What a watch shows when it starts.
+    /// A watch of a kind begins: it shows what is there, and then says that this is all.
+    pub(super) fn list(&mut self, (group, version, kind): &(String, String, String)) {
+        let of_kind = |key: &&Key| key.group == *group && key.kind == *kind;
+        let keys: Vec<Key> = self.objects.keys().filter(of_kind).cloned().collect();
+        for key in &keys {
+            self.show(key);
+        }
+        let kind = (group.clone(), version.clone(), kind.clone());
+        self.shown.push_back(Input::Listed { kind });
+    }
+
+    /// What watches show when they start.
     pub(super) fn show_all(&mut self) {
         let keys: Vec<Key> = self.objects.keys().cloned().collect();
         for key in &keys {
@@ -330,6 +338,10 @@ impl World {
     }
 }
 
+fn nothing() -> Stored {
+    Stored { items: BTreeMap::new(), applied: None, stated: None }
+}
+
 /// An agent, its cluster, its journal, and what it said.
 pub(super) struct Sim {
     pub(super) agent: Agent,
@@ -378,9 +390,9 @@ impl Sim {
         self.pending.clear();
         self.agent = Agent::new(self.held.clone(), self.journal.clone(), Limits::default())
             .resuming(self.waiting.clone(), self.stopped);
-        self.start();
         self.world.shown.clear();
-        self.world.show_all();
+        self.watched.clear();
+        self.start();
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -398,20 +410,48 @@ impl Sim {
         self.stopped = out.stopped.or(self.stopped);
         self.proofs += u32::from(out.prove);
         for name in out.dirty {
-            if let Some(Instance { items, applied, stated, .. }) = self.agent.instance(&name).cloned() {
-                self.journal.insert(name, Stored { items, applied, stated });
+            if let Some(Instance { applied, stated, .. }) = self.agent.instance(&name).cloned() {
+                let known = self.journal.entry(name).or_insert_with(nothing);
+                (known.applied, known.stated) = (applied, stated);
+            }
+        }
+        for (name, keys) in out.items {
+            let Some(instance) = self.agent.instance(&name) else { continue };
+            let known = self.journal.entry(name).or_insert_with(nothing);
+            for key in keys {
+                match instance.items.get(&key) {
+                    Some(item) => drop(known.items.insert(key, item.clone())),
+                    None => drop(known.items.remove(&key)),
+                }
             }
         }
         out.gone.iter().for_each(|name| drop(self.journal.remove(name)));
         self.facts.extend(out.facts);
         for act in out.acts {
             match act {
-                Act::Watch(kinds) => self.watched = kinds,
+                Act::Watch(kinds) => {
+                    kinds.difference(&self.watched).for_each(|kind| self.world.list(kind));
+                    self.watched = kinds;
+                }
                 Act::Instance { app, effect } => self.pending.push_back((app, effect)),
             }
         }
+        self.check();
+    }
+
+    /// What must hold after every step.
+    fn check(&self) {
         let owners = self.agent.instances().map(|(_, instance)| instance);
         crate::invariant::inventories(owners).unwrap();
+        self.agent.check().unwrap();
+        for (name, instance) in self.agent.instances() {
+            let known = self.journal.get(name).map(|stored| &stored.items);
+            let keys = instance.items.keys().chain(known.into_iter().flat_map(BTreeMap::keys));
+            for key in keys.filter(|key| !instance.unsaved().contains(*key)) {
+                let saved = known.and_then(|known| known.get(key));
+                assert_eq!(instance.items.get(key), saved, "{key} of {name} is journalled as it is");
+            }
+        }
     }
 
     /// Shows what the watches have.
@@ -443,6 +483,12 @@ impl Sim {
             }
         }
         panic!("the agent spins: next wake {:?} at {:?}", self.agent.next_wake(), self.now);
+    }
+
+    /// Time passes, with nothing done but what it brings at its end.
+    pub(super) fn wait(&mut self, span: Span) {
+        self.now = self.now.plus(span);
+        self.input(Input::Wake);
     }
 
     /// Time passes, with everything that happens in it.

@@ -269,6 +269,7 @@ fn what_was_applied_just_before_a_crash_is_still_ours_to_prune() {
     sim.deliver("web", 'a', objects(&["ConfigMap", "Secret"], "1"));
     sim.world.delete("Secret");
     sim.watch();
+    sim.wait(Span::secs(1));
     while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
         sim.perform(0);
     }
@@ -301,6 +302,7 @@ fn a_late_answer_to_a_look_does_not_forget_an_object_that_is_being_applied() {
     sim.pass(Span::secs(1));
     sim.world.delete("ConfigMap");
     sim.watch();
+    sim.wait(Span::secs(1));
     while !matches!(sim.pending.front(), Some((_, Effect::Inspect { .. })) | None) {
         sim.perform(0);
     }
