@@ -62,6 +62,18 @@ impl Place {
         Ok(Mirrored { held, incarnation, parked: stored.data.remove(PARKED) })
     }
 
+    /// Writes the number of a journal before anything is numbered in it: a journal that is lost at once must not be followed
+    /// by one of the same number, because its events would be taken for forgeries.
+    ///
+    /// # Errors
+    /// [`ApiError`] if it cannot be written: then nothing may be numbered.
+    pub async fn claim(&self, mirrored: &Mirrored, incarnation: u64) -> Result<(), ApiError> {
+        if mirrored.incarnation == incarnation {
+            return Ok(());
+        }
+        self.put_mark(mirrored.held, incarnation).await
+    }
+
     /// Writes the mark after every index that was taken, until `stop`.
     pub async fn mirror(&self, incarnation: u64, mut shown: watch::Receiver<Shown>, stop: CancellationToken) {
         let mut written = None;

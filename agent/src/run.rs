@@ -58,7 +58,7 @@ pub fn complain(error: &dyn std::fmt::Display) -> ExitCode {
 
 /// Runs the agent until a signal.
 pub fn blocking(config: Config) -> ExitCode {
-    // Each thread costs an arena of memory, and there is little to do at once: docs/adr/0021-an-agent-in-thirty-megabytes.md.
+    // Each thread costs an arena of memory, and there is little to do at once: docs/adr/0022-an-agent-in-thirty-megabytes.md.
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = match builder.worker_threads(1).max_blocking_threads(BLOCKING_MAX).enable_all().build() {
         Ok(runtime) => runtime,
@@ -212,23 +212,26 @@ async fn open(config: &Config, place: &mark::Place, member: &Member) -> anyhow::
     let path = journal_of(&config.journal, &member.account);
     let (journal, opened) =
         tokio::task::spawn_blocking(move || Redb::open_newest(&path, spoken, next)).await??;
-    let state = match opened {
-        Opened::Found => JournalState::Found,
-        Opened::New if next == 1 => JournalState::New,
-        Opened::New => JournalState::Lost(park::lost(parked.as_ref(), next - 1)),
-        Opened::Lost { reason } => {
-            tracing::error!(
-                error = reason,
-                "journal cannot be used and is kept aside; a new incarnation begins"
-            );
-            JournalState::Lost(LostEvents::Unknown)
-        }
-    };
+    if let Opened::Lost { reason } = &opened {
+        tracing::error!(error = reason, "journal cannot be used and is kept aside; a new incarnation begins");
+    }
     let journal: Arc<dyn Journal> = Arc::new(journal);
     let reading = journal.clone();
     let snapshot = tokio::task::spawn_blocking(move || reading.load()).await??;
+    let state = journal_state(&opened, &snapshot, parked.as_ref());
+    place.claim(&mirrored, snapshot.incarnation).await.context("mirror the number of the journal")?;
     let parked = park::before(parked, snapshot.incarnation);
     Ok(Opening { journal, snapshot, state, floor: mirrored.held, parked })
+}
+
+/// A journal in which nothing was ever numbered is as new as on the day it was made: its start was not stated yet.
+fn journal_state(opened: &Opened, snapshot: &Snapshot, parked: Option<&Parked>) -> JournalState {
+    match opened {
+        Opened::Found if snapshot.next_seq > 1 => JournalState::Found,
+        Opened::Lost { .. } => JournalState::Lost(LostEvents::Unknown),
+        Opened::Found | Opened::New if snapshot.incarnation == 1 => JournalState::New,
+        Opened::Found | Opened::New => JournalState::Lost(park::lost(parked, snapshot.incarnation - 1)),
+    }
 }
 
 /// The index that the journal holds, verified again, and the keys of its bundles.

@@ -1,5 +1,6 @@
 //! The hub: follows Git, renders, plans, signs desired state, and keeps the log.
 
+mod administrators;
 pub mod api;
 pub mod bus;
 pub mod config;

@@ -1,8 +1,8 @@
 //! Wiring: ports built, listener bound first, tasks supervised, shutdown in order.
 
-use crate::api::auth::Keyring;
+use crate::administrators;
 use crate::api::http::{Served, router};
-use crate::api::{context, serve};
+use crate::api::serve;
 use crate::bus::{self, Bus, Ensured};
 use crate::config::{Config, NatsServer};
 use crate::driver::{Driver, Handle, replay, wall};
@@ -262,7 +262,7 @@ fn served(config: &Config, parts: &Parts, supervisor: &mut Supervisor) -> anyhow
     let (hook, log) = (Notices::new(webhook_secrets(config)?, looks.clone()), tools.log.clone());
     Ok(Served {
         fleet: Arc::new(service),
-        keyring: administrators(config, &material.ca_pem)?,
+        keyring: administrators::open(config, &material.ca_pem)?,
         metrics: Arc::new(move || {
             metrics.synced(log.syncs());
             metrics.text()
@@ -468,37 +468,4 @@ fn webhook_secrets(config: &Config) -> anyhow::Result<Vec<Secret>> {
     let Some(path) = &config.git.webhook_secrets_file else { return Ok(Vec::new()) };
     let text = secret::read_given(path)?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(Secret::new).collect())
-}
-
-/// Opens the keyring; at the first start the administrator's context is put where the CLI finds it, and said.
-fn administrators(config: &Config, ca_pem: &str) -> anyhow::Result<Keyring> {
-    let opened = Keyring::open(&config.data_dir.join("tokens.json"))?;
-    if let Some(token) = &opened.fresh {
-        let path = config
-            .admin_context
-            .clone()
-            .or_else(cli_context)
-            .context("find a place for the administrator's context: set admin.context-file")?;
-        write_context(&path, config, ca_pem, token)?;
-        tracing::info!(path = %path.display(), "administrator's context written: `taffrail check` uses it");
-    }
-    Ok(opened.keyring)
-}
-
-fn write_context(
-    path: &Path,
-    config: &Config,
-    ca_pem: &str,
-    token: &crate::api::service::Secret,
-) -> anyhow::Result<()> {
-    let name = config.names.first().map_or("hub", String::as_str);
-    context::write(path, &context::Context { name, hub: &config.url, ca: ca_pem, token })?;
-    Ok(())
-}
-
-/// Where the CLI of this user looks.
-fn cli_context() -> Option<PathBuf> {
-    let base = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
-    let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".config")))?;
-    Some(base.join("taffrail").join("config.yaml"))
 }

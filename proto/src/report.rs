@@ -414,7 +414,14 @@ mod tests {
         let (of, boxed) = (account('B'), BoxKey::generate());
         let index = Index { mark: Mark { epoch: 1, generation: 9 }, ..Index::default() };
         let signed = |by: &SigningKey, of: &AccountKey| {
-            let sealed = seal(&index, of, &boxed.public(), by, &Default::default(), &Terms::default());
+            let sealed = seal(
+                &index,
+                of,
+                &boxed.public(),
+                by,
+                &std::collections::BTreeMap::default(),
+                &Terms::default(),
+            );
             verify(boxed.open(&sealed.unwrap()).unwrap(), &by.public(), of).unwrap().signed
         };
         let receipt = |by: &SigningKey, of: &AccountKey| {

@@ -23,7 +23,7 @@ use taffrail_core::id::{AccountKey, AppId, ClusterName, CommitId};
 use taffrail_core::node::agent::{Agent, Held, Input};
 use taffrail_core::sync::Limits;
 use taffrail_proto::event::{Decoded, decode, decode_header};
-use taffrail_proto::index::Verified;
+use taffrail_proto::index::{Terms, Verified};
 use taffrail_proto::seal::{SealingSecret, seal_bundle};
 use taffrail_proto::sign::sha256;
 use taffrail_proto::{bundle, journal as encoding};
@@ -149,7 +149,13 @@ impl Alone {
 
     fn verified(&self) -> Verified {
         let signed = format!("signed {}", self.index.mark).into_bytes();
-        Verified { index: self.index.clone(), digest: sha256(&signed), keys: self.keys.clone(), signed }
+        Verified {
+            index: self.index.clone(),
+            digest: sha256(&signed),
+            keys: self.keys.clone(),
+            signed,
+            terms: Terms::default(),
+        }
     }
 
     /// Starts the agent over its journal.
@@ -223,7 +229,7 @@ impl Running {
     /// Waits until the state of the app that was stated last is as wanted.
     ///
     /// # Errors
-    /// It is not within [`PATIENCE`].
+    /// It is not within `PATIENCE`.
     pub async fn stated(&mut self, wanted: impl Fn(&Status) -> bool) -> Result<Status> {
         let journal = self.journal.clone();
         self.wait_for(async || {
@@ -237,7 +243,7 @@ impl Running {
     /// Waits until the app is synced at this mark.
     ///
     /// # Errors
-    /// It is not within [`PATIENCE`].
+    /// It is not within `PATIENCE`.
     pub async fn synced(&mut self, mark: Mark) -> Result<Status> {
         self.stated(|status| status.since == mark && status.phase == Phase::Synced).await
     }
@@ -245,7 +251,7 @@ impl Running {
     /// Waits until so many facts are of these kinds, and gives all facts.
     ///
     /// # Errors
-    /// They are not within [`PATIENCE`].
+    /// They are not within `PATIENCE`.
     pub async fn facts(&mut self, kind: &str, count: usize) -> Result<Vec<AgentFact>> {
         let journal = self.journal.clone();
         self.wait_for(async || {

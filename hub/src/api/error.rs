@@ -136,11 +136,10 @@ impl Error {
             Error::NotFound { .. } => Code::NotFound,
             Error::Invalid { .. } => Code::InvalidArgument,
             Error::Conflict { .. } => Code::AlreadyExists,
-            Error::Refused { .. } => Code::FailedPrecondition,
+            Error::Refused { .. } | Error::ReadOnly { .. } => Code::FailedPrecondition,
             Error::Unavailable { .. } => Code::Unavailable,
             Error::TooMuch { .. } => Code::ResourceExhausted,
             Error::Internal { .. } => Code::Internal,
-            Error::ReadOnly { .. } => Code::FailedPrecondition,
         }
     }
 }

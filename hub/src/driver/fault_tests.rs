@@ -230,7 +230,7 @@ async fn a_disk_that_fills_up_stops_receipts_before_it_is_full_and_goes_on_by_it
     assert!(free < RESERVE && free > RESERVE / 8, "{free} bytes are left");
     assert!(receipted > 0, "it was short from the beginning");
     // Questions are answered, what is written can be read, bundles are refused, and what is posted waits.
-    handle.post().input(Input::Started { version: "late".into(), epoch: 2 }).await.unwrap();
+    handle.post().input(Input::Started { version: "late".into(), epoch: 1 }).await.unwrap();
     let (index, epoch) = handle.look(|hub, _| (hub.state().index, hub.state().planner.epoch)).await.unwrap();
     assert_eq!((log.read(1, 10_000).unwrap().is_empty(), *log.durable().borrow(), epoch), (false, index, 0));
     let blob = log.put_blob(sha256(b"blob"), bytes::Bytes::from_static(b"blob")).await;
@@ -241,7 +241,7 @@ async fn a_disk_that_fills_up_stops_receipts_before_it_is_full_and_goes_on_by_it
     assert!(again.is_ok_and(|seen| seen.is_ok()), "there is room and the log does not go on");
     let reply = sender.send(&handle, 1_000).await;
     assert!(matches!(&reply, Reply::Receipt { chain, .. } if chain.seq == receipted + BATCH), "{reply:?}");
-    assert_eq!(handle.look(|hub, _| hub.state().planner.epoch).await.unwrap(), 2, "what waited was taken");
+    assert_eq!(handle.look(|hub, _| hub.state().planner.epoch).await.unwrap(), 1, "what waited was taken");
     drop((log, room));
     running.close().await;
     assert_eq!(judge(&folder), BTreeMap::from([("c0".to_owned(), receipted + BATCH)]));

@@ -357,12 +357,12 @@ async fn while_the_disk_is_nearly_full_questions_are_answered_and_nothing_is_dec
     running.order(add("one")).await;
     running.log.set_room(Room::Short { free: 1, reserve: 2 });
     let before = running.log.next_index();
-    running.input(Input::Started { version: "1.0.0".into(), epoch: 7 }).await;
+    running.input(Input::Started { version: "1.0.0".into(), epoch: 1 }).await;
     assert_eq!(running.order(add("two")).await, Reply::Refused { reason: SHORT.into() });
     let state = running.state().await;
     assert_eq!((state.planner.epoch, state.sources.sources.len()), (0, 1));
     assert_eq!(running.log.next_index(), before);
     running.log.set_room(Room::Enough);
-    assert_eq!(running.state().await.planner.epoch, 7, "what waited is taken before a question");
+    assert_eq!(running.state().await.planner.epoch, 1, "what waited is taken before a question");
     assert!(matches!(running.order(add("two")).await, Reply::Done { changed: true, .. }));
 }

@@ -37,7 +37,7 @@ pub(crate) mod armed {
     fn wanted() -> Option<&'static (String, u32)> {
         static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
         let read = || {
-            let text = std::env::var(VARIABLE).ok()?;
+            let text = std::env::var_os(VARIABLE)?.into_string().ok()?;
             let (place, number) = text.split_once(':').expect("a place and a number");
             Some((place.to_owned(), number.parse().expect("a number")))
         };

@@ -2,7 +2,7 @@
 //!
 //! `RocksDB` tracks closed write-ahead logs, but not the live one: if that is lost or cut, the database opens with less and says
 //! nothing. The witness is another file, renewed after the fsync at most once a second and when the log is closed. A log that ends
-//! before its witness, or holds another event there, is not opened for writing (docs/adr/0031-witness-beside-the-log.md).
+//! before its witness, or holds another event there, is not opened for writing (docs/adr/0025-witness-beside-the-log.md).
 
 use super::Error;
 use super::epoch::{file_error, replace};

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,8 @@ pub struct Load {
 struct Running {
     stop: CancellationToken,
     committing: JoinHandle<Result<()>>,
-    editing: JoinHandle<u64>,
+    editing: JoinHandle<()>,
+    edits: watch::Receiver<u64>,
 }
 
 /// The name of an object.
@@ -133,33 +135,37 @@ impl Load {
         let (stopped, objects) = (stop.clone(), self.objects);
         let members: Vec<(Live, String)> =
             fleet.members.iter().map(|member| (member.live.clone(), member.namespace.clone())).collect();
+        let (edits, counted) = watch::channel(0_u64);
         let editing = tokio::spawn(async move {
-            let mut edits = 0;
             while !pause(&mut random, &stopped).await {
                 let pick = |of: usize, random: &mut Random| {
                     usize::try_from(random.below(of as u64)).unwrap_or_default()
                 };
                 let (live, namespace) = &members[pick(members.len(), &mut random)];
                 let path = live::config_map(namespace, &object(pick(objects, &mut random)));
-                let change = json!({"data": {"value": format!("by hand {edits}")}});
+                let change = json!({"data": {"value": format!("by hand {}", *edits.borrow())}});
                 // An API server that is away cannot be edited either.
-                edits += u64::from(live.edit(&path, "kubectl-edit", &change).await.is_ok());
+                if live.edit(&path, "kubectl-edit", &change).await.is_ok() {
+                    edits.send_modify(|edits| *edits += 1);
+                }
             }
-            edits
         });
-        self.running = Some(Running { stop, committing, editing });
+        self.running = Some(Running { stop, committing, editing, edits: counted });
     }
 
-    /// Ends commits and edits, and waits until every cluster runs the last commit.
+    /// Ends commits and edits, not before there was one of each, and waits until every cluster runs the last commit.
     ///
     /// # Errors
-    /// Nothing was committed or edited, or a cluster does not run the last commit.
+    /// Nothing could be committed or edited, or a cluster does not run the last commit.
     pub async fn end(&mut self, fleet: &Fleet) -> Result<()> {
-        let Running { stop, committing, editing } = self.running.take().context("the load does not run")?;
+        let Running { stop, committing, editing, mut edits } =
+            self.running.take().context("the load does not run")?;
+        let edited = tokio::time::timeout(BOUND, edits.wait_for(|edits| *edits > 0)).await;
+        edited.context("nobody could edit anything")?.context("nobody edits any more")?;
         stop.cancel();
         committing.await??;
-        let edits = editing.await?;
-        ensure!(edits > 0, "nobody edited anything");
+        editing.await?;
+        let edits = *edits.borrow();
         self.commit(fleet, "last").await?;
         self.arrived(fleet).await?;
         eprintln!("{}: {} commits, {edits} edits by hand", fleet.name, self.commits.list().len());

@@ -171,8 +171,8 @@ async fn taken_over(fleet: &Fleet) -> Result<()> {
         let known = fleet.hub.events(&["--cluster", member.name]).await?;
         let index = lost["index"].as_u64();
         let earlier = known.iter().filter(|event: &&Value| event["index"].as_u64() < index);
-        let last = earlier.filter_map(|event| event["seq"].as_u64()).max();
-        ensure!(last == Some(seq("first") - 1) && seq("first") <= seq("last"), "{lost} after {last:?}");
+        let newest = earlier.filter_map(|event| event["seq"].as_u64()).max();
+        ensure!(newest == Some(seq("first") - 1) && seq("first") <= seq("last"), "{lost} after {newest:?}");
     }
     let raised = fleet.hub.events(&["--kind", "EpochRaised"]).await?;
     ensure!(raised.len() == 1 && raised[0]["detail"]["epoch"] == 2, "{raised:?}");

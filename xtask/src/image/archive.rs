@@ -23,8 +23,12 @@ pub(super) struct Image<'a> {
 
 /// `sha256:` and the digest in hexadecimal.
 pub(super) fn digest(bytes: &[u8]) -> String {
-    let hex = hash(&SHA256, bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    format!("sha256:{hex}")
+    let mut text = "sha256:".to_owned();
+    for byte in hash(&SHA256, bytes).as_ref() {
+        let digits = [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16));
+        text.extend(digits.into_iter().flatten());
+    }
+    text
 }
 
 impl Image<'_> {

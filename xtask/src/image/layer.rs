@@ -64,15 +64,12 @@ fn tar_of(files: &[File]) -> Result<Vec<u8>> {
             let parent = format!("{}/", &file.path[..slash]);
             entries.entry(parent).or_insert_with(|| (header(EntryType::Directory, 0o755, 0, 0), &[]));
         }
-        match &file.bytes {
-            Some(bytes) => {
-                let entry = header(EntryType::Regular, file.mode, 0, bytes.len() as u64);
-                entries.insert(file.path.clone(), (entry, bytes));
-            }
-            None => {
-                let entry = header(EntryType::Directory, file.mode, USER, 0);
-                entries.insert(format!("{}/", file.path), (entry, &[]));
-            }
+        if let Some(bytes) = &file.bytes {
+            let entry = header(EntryType::Regular, file.mode, 0, bytes.len() as u64);
+            entries.insert(file.path.clone(), (entry, bytes));
+        } else {
+            let entry = header(EntryType::Directory, file.mode, USER, 0);
+            entries.insert(format!("{}/", file.path), (entry, &[]));
         }
     }
     let mut builder = Builder::new(Vec::new());

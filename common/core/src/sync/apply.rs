@@ -94,8 +94,20 @@ impl Instance {
         let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
         let look_first = self.drifts.contains(&key);
         let object = object.clone();
+        self.keep_from_now_on(&object);
         self.in_flight.insert(key);
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
+    }
+
+    /// `Prune=false` counts from the moment at which it is asked for: the answer may be lost, and a later commit without
+    /// the object must not delete what the cluster shows as to be kept.
+    pub(super) fn keep_from_now_on(&mut self, object: &Object) {
+        let item = self.items.get_mut(&object.key);
+        let Some(item) = item.filter(|item| object.keep && !item.keep) else { return };
+        item.keep = true;
+        self.keep(&object.key, true);
+        self.touched.insert(object.key.clone());
+        self.dirty = true;
     }
 
     /// A watch has shown every object of a kind, or says that it cannot: what waited for that goes on.
@@ -197,7 +209,11 @@ impl Instance {
         let newer = self.live.get(key).filter(|live| live.version > fingerprint.version);
         let drifted = newer.is_some_and(|live| live.owned != fingerprint.owned && !live.deleting);
         if newer.is_none() {
-            self.live.insert(key.clone(), fingerprint);
+            let version = fingerprint.version;
+            let before = self.live.insert(key.clone(), fingerprint);
+            if before.is_none_or(|shown| shown.version < version) {
+                self.unshown.insert(key.clone());
+            }
         }
         if judgement.counted {
             self.inspect_at.set(key, Some(at.plus(FIRST_LOOK)));

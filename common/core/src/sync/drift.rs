@@ -91,6 +91,7 @@ impl Instance {
         let Some(item) = self.items.get(&object.key) else { return };
         let same = item.content == object.content;
         let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
+        self.keep_from_now_on(&object);
         self.in_flight.insert(object.key.clone());
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first: true });
     }

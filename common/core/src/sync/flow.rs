@@ -142,14 +142,10 @@ impl Instance {
             }
             let version = object.version.clone();
             let commit = self.entry.commit.clone();
-            let fresh = Item {
-                version,
-                content: Digest::default(),
-                commit,
-                uid: String::new(),
-                owned: 0,
-                keep: false,
-            };
+            // To be kept from now on: after a lost journal it may be there, and leave again before it is applied.
+            let keep = object.keep;
+            let (content, uid) = (Digest::default(), String::new());
+            let fresh = Item { version, content, commit, uid, owned: 0, keep };
             self.members.push(Member { key: key.clone(), was: None, is: Some(object.version.clone()) });
             self.roster.enter(key);
             self.touched.insert(key.clone());
@@ -223,6 +219,12 @@ impl Instance {
         if self.objects_pending() > 0 {
             self.settle_by = Some(at.plus(self.limits.health_timeout));
         }
+        // What stays behind may not be there at all: its apply failed, or nobody saw it go.
+        let unseen = self.roster.leaving().filter(|key| !self.live.contains_key(*key));
+        for key in unseen.cloned().collect::<Vec<Key>>() {
+            self.look(&key, at);
+        }
+        self.inspect_due(at);
         self.pursue_drifts(at);
     }
 

@@ -8,6 +8,7 @@ use crate::object::Key;
 use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::string::String;
+use alloc::vec::Vec;
 
 /// Changes of one object within this time are looked at once.
 const DEBOUNCE: Span = Span(100);
@@ -27,6 +28,9 @@ const UNREADABLE_AGAIN: Span = Span::secs(2);
 impl Instance {
     /// A watch shows an object.
     pub fn seen(&mut self, key: &Key, seen: Fingerprint, at: At) {
+        if self.live.get(key).is_none_or(|known| known.version <= seen.version) {
+            self.unshown.remove(key);
+        }
         if self.observe(key, seen, at) {
             if self.roster.health(key).is_none_or(|judged| judged.counted) {
                 self.look(key, at.plus(DEBOUNCE));
@@ -55,10 +59,23 @@ impl Instance {
         true
     }
 
+    /// A watch has shown every object of a kind. One that was applied while it did not watch, and that it does not show
+    /// now, may be gone already: nobody will tell, so it is looked at. Whether there is any.
+    pub fn relisted(&mut self, (group, _, kind): &(String, String, String), at: At) -> bool {
+        let of_kind = |key: &&Key| key.group == *group && key.kind == *kind;
+        let hidden: Vec<Key> = self.unshown.iter().filter(of_kind).cloned().collect();
+        for key in &hidden {
+            self.look(key, at);
+        }
+        self.inspect_due(at);
+        !hidden.is_empty()
+    }
+
     /// A watch shows an object no more. It may only have lost our label, or be gone since before our apply.
     pub fn vanished(&mut self, key: &Key, at: At) {
         let Some(item) = self.items.get(key) else { return };
         let applied = item.is_applied();
+        self.unshown.remove(key);
         if self.in_flight.contains(key) {
             // Nobody can tell which came first: it is looked at once the answer is here.
             self.look(key, at);

@@ -171,6 +171,7 @@ impl Instance {
         self.live.remove(key);
         self.inspect_at.remove(key);
         self.unlooked.remove(key);
+        self.unshown.remove(key);
         self.drifts.remove(key);
         self.problems.remove(key);
         self.fights.forget(key);

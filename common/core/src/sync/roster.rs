@@ -73,6 +73,11 @@ impl Roster {
         self.leaving.contains_key(key)
     }
 
+    /// Objects that left the bundle.
+    pub(super) fn leaving(&self) -> impl Iterator<Item = &Key> {
+        self.leaving.keys()
+    }
+
     /// Other rules: every fate is found anew. `keep` says which objects carry `Prune=false`.
     pub(super) fn rule(&mut self, rules: Rules, keep: impl Fn(&Key) -> bool) {
         if self.rules != rules {

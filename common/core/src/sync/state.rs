@@ -161,6 +161,8 @@ pub struct Instance {
     pub(super) inspect_at: Timers<Key>,
     pub(super) inspecting: BTreeSet<Key>,
     pub(super) unlooked: BTreeSet<Key>,
+    /// What is known of these comes from answers alone: no watch has shown them since.
+    pub(super) unshown: BTreeSet<Key>,
     pub(super) drifts: Drifts,
     pub(super) fights: Fights,
     pub(super) stated_at: Vec<At>,
@@ -226,6 +228,7 @@ impl Instance {
             inspect_at: Timers::default(),
             inspecting: BTreeSet::new(),
             unlooked: BTreeSet::new(),
+            unshown: BTreeSet::new(),
             drifts,
             fights: Fights::default(),
             stated_at: Vec::new(),

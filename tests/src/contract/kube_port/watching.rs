@@ -80,21 +80,21 @@ pub async fn a_watch_tells_every_difference_once(bench: &Bench) -> Result<()> {
     ensure!((&key, &*print.uid) == (&before.key, before.uid.as_str()), "{key} {print:?}");
     ensure!(matches!(watching.next().await?, Change::Listed { gvk, .. } if gvk == maps()));
 
-    let applied = bench.apply(config_map("it", "a")).await?;
+    let written = bench.apply(config_map("it", "a")).await?;
     let (key, print) = watching.seen().await?;
-    ensure!(key == applied.key && *print.resource_version == *applied.resource_version, "{key} {print:?}");
-    ensure!(print.owned == applied.owned.fingerprint() && !print.deleting, "{print:?}");
+    ensure!(key == written.key && *print.resource_version == *written.resource_version, "{key} {print:?}");
+    ensure!(print.owned == written.owned.fingerprint() && !print.deleting, "{print:?}");
 
     bench.apply(config_map("it", "a")).await?; // changes nothing, so it tells nothing
     let edit =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it"}, "data": {"a": "b"}});
     bench.merge("kubectl-edit", edit).await?;
     let (key, print) = watching.seen().await?;
-    ensure!(key == applied.key && print.owned != applied.owned.fingerprint(), "{key} {print:?}");
+    ensure!(key == written.key && print.owned != written.owned.fingerprint(), "{key} {print:?}");
 
-    bench.port.delete(&applied.key, None, Propagation::Background).await?;
+    bench.port.delete(&written.key, None, Propagation::Background).await?;
     let gone = watching.next().await?;
-    ensure!(gone == Change::Gone { key: applied.key }, "{gone:?}");
+    ensure!(gone == Change::Gone { key: written.key }, "{gone:?}");
     Ok(())
 }
 
@@ -104,17 +104,17 @@ pub async fn an_object_without_its_label_is_gone_but_can_be_read(bench: &Bench) 
     for _ in 0..2 {
         ensure!(matches!(watching.next().await?, Change::Listed { .. }));
     }
-    let applied = bench.apply(config_map("it", "a")).await?;
+    let written = bench.apply(config_map("it", "a")).await?;
     watching.seen().await?;
     let edit = json!({"apiVersion": "v1", "kind": "ConfigMap",
         "metadata": {"name": "it", "labels": {"taffrail.dev/app": null}}});
     bench.merge("kubectl-edit", edit).await?;
     let gone = watching.next().await?;
-    ensure!(gone == Change::Gone { key: applied.key.clone() }, "{gone:?}");
-    ensure!(bench.port.get(&applied.key).await?.is_some());
+    ensure!(gone == Change::Gone { key: written.key.clone() }, "{gone:?}");
+    ensure!(bench.port.get(&written.key).await?.is_some());
     let healed = bench.apply(config_map("it", "a")).await?;
     let (key, print) = watching.seen().await?;
-    ensure!(key == applied.key && print.owned == healed.owned.fingerprint(), "{key} {print:?}");
+    ensure!(key == written.key && print.owned == healed.owned.fingerprint(), "{key} {print:?}");
     Ok(())
 }
 
@@ -137,7 +137,7 @@ pub async fn a_kind_that_is_not_served_fails_until_it_is(bench: &Bench) -> Resul
 /// A watch by namespace: what is in other namespaces is not its business, and a kind that is in none is refused.
 pub async fn a_watch_by_namespace_sees_what_is_in_them_and_nothing_else(bench: &Bench) -> Result<()> {
     let outside = bench.port.apply(&Bench::request_in("default", config_map("outside", "a"))).await?;
-    let applied = bench.apply(config_map("it", "a")).await?;
+    let written = bench.apply(config_map("it", "a")).await?;
     let empty = "nobody-made-this";
     let mut watching = Watching::within(bench, &bench.port, &[maps()], &[&bench.namespace, empty]);
     let (mut listed, mut seen) = (Vec::new(), Vec::new());
@@ -149,12 +149,12 @@ pub async fn a_watch_by_namespace_sees_what_is_in_them_and_nothing_else(bench: &
         }
     }
     listed.sort();
-    ensure!(listed == [empty, &bench.namespace] && seen == [applied.key.clone()], "{listed:?}, {seen:?}");
+    ensure!(listed == [empty, &bench.namespace] && seen == [written.key.clone()], "{listed:?}, {seen:?}");
 
     bench.port.apply(&Bench::request_in("default", config_map("outside", "b"))).await?;
     bench.merge("kubectl-edit", edit("b")).await?;
     let Change::Seen { key, print } = watching.any().await? else { bail!("the edit is seen first") };
-    ensure!(key == applied.key && print.owned != applied.owned.fingerprint(), "{key} {print:?}");
+    ensure!(key == written.key && print.owned != written.owned.fingerprint(), "{key} {print:?}");
     bench.port.delete(&outside.key, None, Propagation::Background).await?;
 
     let definitions = [Gvk::new("v1", "Namespace")];
@@ -169,8 +169,8 @@ pub async fn a_watch_by_namespace_sees_what_is_in_them_and_nothing_else(bench: &
 /// An applier whose rights are bound to a namespace can watch there, and neither elsewhere nor over the cluster.
 pub async fn rights_by_namespace_are_enough_for_watches_by_namespace(bench: &Bench) -> Result<()> {
     let group = "rbac.authorization.k8s.io";
-    let rule = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
-    let role = json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "narrow"}, "rules": [rule]});
+    let all = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]});
+    let role = json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": {"name": "narrow"}, "rules": [all]});
     let binding = json!({"apiVersion": format!("{group}/v1"), "kind": "RoleBinding", "metadata": {"name": "narrow"},
         "roleRef": {"apiGroup": group, "kind": "Role", "name": "narrow"},
         "subjects": [{"kind": "ServiceAccount", "name": "narrow", "namespace": HOME}]});
@@ -200,18 +200,18 @@ pub async fn rights_by_namespace_are_enough_for_watches_by_namespace(bench: &Ben
             other => bail!("{other:?}"),
         }
     }
-    let applied = bench.apply(config_map("it", "a")).await?;
+    let written = bench.apply(config_map("it", "a")).await?;
     bench.merge("kubectl-edit", edit("b")).await?;
     let mut prints = Vec::new();
     while prints.len() < 2 || !refused {
         match watching.any().await? {
-            Change::Seen { key, print } if key == applied.key => prints.push(print),
+            Change::Seen { key, print } if key == written.key => prints.push(print),
             Change::Failing { namespace, .. } => refused |= namespace.as_deref() == Some("default"),
             other => bail!("{other:?}"),
         }
     }
     ensure!(
-        prints[0].owned == applied.owned.fingerprint() && prints[1].owned != prints[0].owned,
+        prints[0].owned == written.owned.fingerprint() && prints[1].owned != prints[0].owned,
         "{prints:?}"
     );
     Ok(())

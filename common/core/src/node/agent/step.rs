@@ -199,8 +199,14 @@ impl Agent {
     }
 
     fn listed(&mut self, kind: (String, String, String), at: At) -> Touched {
-        if !self.watched.contains(&kind) || !Arc::make_mut(&mut self.listed).insert(kind) {
+        if !self.watched.contains(&kind) {
             return Touched::None;
+        }
+        let hides =
+            self.instances.iter_mut().filter_map(|(app, it)| it.relisted(&kind, at).then(|| app.clone()));
+        let hiding: Vec<AppId> = hides.collect();
+        if !Arc::make_mut(&mut self.listed).insert(kind) {
+            return Touched::Some(hiding);
         }
         let listed = &self.listed;
         self.instances.values_mut().for_each(|instance| instance.listed(listed, at));

@@ -109,16 +109,16 @@ pub(super) struct Book {
 
 impl Book {
     /// Notes a debt; noting it again while it is being paid makes it due again afterwards.
-    pub(super) fn owe(&mut self, debt: Debt) {
-        self.change(&debt, |book| {
+    pub(super) fn owe(&mut self, debt: &Debt) {
+        self.change(debt, |book| {
             book.open.insert(debt.clone());
         });
     }
 
     /// Notes a debt that has a new reason: it does not wait for what failed before.
-    pub(super) fn owe_now(&mut self, debt: Debt) {
-        self.change(&debt, |book| {
-            book.retries.remove(&debt);
+    pub(super) fn owe_now(&mut self, debt: &Debt) {
+        self.change(debt, |book| {
+            book.retries.remove(debt);
             book.open.insert(debt.clone());
         });
     }
@@ -217,8 +217,8 @@ mod tests {
             for (made, which, pause) in moves {
                 let debt = Debt::Publish(crate::given::cluster(["a", "b", "c", "d"][usize::from(which)]));
                 match made {
-                    0 => book.owe(debt),
-                    1 => book.owe_now(debt),
+                    0 => book.owe(&debt),
+                    1 => book.owe_now(&debt),
                     2 => book.settle(&debt),
                     3 => book.fail(&debt, now),
                     _ => {

@@ -92,7 +92,7 @@ impl Hub {
         for variant in now {
             let head = self.durable.sources.head(&variant.track);
             if head.is_some_and(|head| self.rendered_at.get(&variant) != Some(&head.commit)) {
-                self.book.owe(Debt::Render(variant.clone()));
+                self.book.owe(&Debt::Render(variant.clone()));
             }
             let users = self.users.entry(variant).or_default();
             self.refollow |= users.is_empty();

@@ -189,7 +189,7 @@ impl Hub {
         self.unheard = self.durable.clusters.accounts.values().cloned().collect();
         let sources: Vec<SourceName> = self.durable.sources.sources.keys().cloned().collect();
         for source in sources {
-            self.book.owe(Debt::Read(source));
+            self.book.owe(&Debt::Read(source));
         }
         self.refill();
     }
@@ -197,10 +197,10 @@ impl Hub {
     fn refill(&mut self) {
         let accounts = self.durable.clusters.accounts.keys().chain(self.durable.clusters.revoked.keys());
         for account in accounts {
-            self.book.owe_now(Debt::Account(account.clone()));
+            self.book.owe_now(&Debt::Account(account.clone()));
         }
         for name in self.durable.planner.fleet.keys() {
-            self.book.owe_now(Debt::Publish(name.clone()));
+            self.book.owe_now(&Debt::Publish(name.clone()));
         }
     }
 
@@ -210,7 +210,7 @@ impl Hub {
         let Some(source) = self.durable.sources.sources.get(&reading.source) else { return };
         let head = self.durable.sources.head(&source.track);
         if voided || head.is_none_or(|head| head.commit != reading.commit) {
-            self.book.owe(Debt::Read(reading.source.clone()));
+            self.book.owe(&Debt::Read(reading.source.clone()));
             return;
         }
         self.read_at.insert(reading.source.clone(), reading.commit.clone());
@@ -228,7 +228,7 @@ impl Hub {
         let head = self.durable.sources.head(&variant.track);
         // Of an older commit, or of what nobody uses any more.
         if head.is_none_or(|head| head.commit != commit) || !self.users.contains_key(&variant) {
-            self.book.owe(Debt::Render(variant));
+            self.book.owe(&Debt::Render(variant));
             return;
         }
         let mut context = Context::new(Actor::Hub, at)
@@ -270,7 +270,7 @@ impl Hub {
         self.book.settle(&Debt::Publish(cluster.clone()));
         let desired = self.durable.planner.fleet.get(cluster);
         if desired.is_some_and(|desired| desired.index.mark != mark) {
-            self.book.owe(Debt::Publish(cluster.clone()));
+            self.book.owe(&Debt::Publish(cluster.clone()));
         }
     }
 
@@ -334,7 +334,7 @@ impl Hub {
             HubFact::SourceAllowed { track, .. } => self.moved(track),
             HubFact::SourceAdded { source, .. } => {
                 self.refollow = true;
-                self.book.owe_now(Debt::Read(source.clone()));
+                self.book.owe_now(&Debt::Read(source.clone()));
                 self.every_cluster();
             }
             HubFact::SourceRemoved { source } => {
@@ -350,16 +350,16 @@ impl Hub {
             }
             HubFact::IndexRaised { .. } => {
                 if let Some(name) = cluster {
-                    self.book.owe(Debt::Publish(name.clone()));
+                    self.book.owe(&Debt::Publish(name.clone()));
                 }
             }
             HubFact::ClusterJoined { account, .. } => {
-                self.book.owe(Debt::Account(account.clone()));
+                self.book.owe(&Debt::Account(account.clone()));
                 self.dirty.extend(cluster.cloned());
             }
             HubFact::ClusterRemoved { account } => {
                 if let Some(account) = account {
-                    self.book.owe(Debt::Account(account.clone()));
+                    self.book.owe(&Debt::Account(account.clone()));
                 }
                 if let Some(name) = cluster {
                     self.forget(name);
@@ -374,11 +374,11 @@ impl Hub {
                 self.unheard.extend(unheard.then(|| to.clone()));
                 self.deadlines.insert((self.out.appended_at.plus(self.settings.lease), to.clone()));
                 self.dirty.insert(to.clone());
-                self.book.owe(Debt::Publish(to.clone()));
+                self.book.owe(&Debt::Publish(to.clone()));
             }
             HubFact::ClusterAdopted { .. } => {
                 if let Some(name) = cluster {
-                    self.book.owe(Debt::Publish(name.clone()));
+                    self.book.owe(&Debt::Publish(name.clone()));
                     self.dirty.insert(name.clone());
                 }
             }
@@ -403,7 +403,7 @@ impl Hub {
         let renders: Vec<Debt> =
             renders.take_while(|variant| variant.track == *track).cloned().map(Debt::Render).collect();
         for debt in reads.into_iter().chain(renders) {
-            self.book.owe_now(debt);
+            self.book.owe_now(&debt);
         }
     }
 

@@ -310,3 +310,19 @@ fn taking_over_fields_of_others_is_said_by_whom_they_were_held() {
     sim.deliver("web", 'b', objects(&["ConfigMap"], "2"));
     assert!(sim.said().contains(&"FieldsTaken".to_string()));
 }
+
+#[test]
+fn an_object_that_goes_before_any_watch_showed_it_is_made_again() {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.send();
+    while !sim.pending.is_empty() {
+        sim.perform(0);
+        sim.world.shown.clear();
+    }
+    sim.world.objects.remove(&key("ConfigMap"));
+    let kind = (String::new(), String::from("v1"), String::from("ConfigMap"));
+    sim.input(Input::Listed { kind });
+    sim.pass(Span::secs(2));
+    assert!(sim.has("ConfigMap"), "the list did not show it, and nobody could say that it is gone");
+}

@@ -316,3 +316,53 @@ fn a_late_answer_to_a_look_does_not_forget_an_object_that_is_being_applied() {
     sim.pass(Span::secs(10));
     assert!(sim.world.objects.is_empty());
 }
+
+#[test]
+fn an_object_that_never_came_to_be_keeps_no_app_out_of_sync() {
+    let mut sim = Sim::new();
+    sim.world.failing.insert(("apply", key("ConfigMap/never")));
+    sim.deliver("web", 'a', objects(&["ConfigMap", "ConfigMap/never"], "1"));
+    assert_eq!(sim.phase("web"), Phase::Failed);
+    sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
+    sim.change("web", |entry| entry.policy.prune = false);
+    sim.send();
+    sim.pass(Span::secs(5));
+    assert_eq!((sim.phase("web"), sim.message("web")), (Phase::Synced, String::new()));
+}
+
+#[test]
+fn an_object_is_kept_from_the_moment_its_apply_is_asked_for() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap", "ConfigMap/safe"], "1"));
+    let mut kept = object("ConfigMap/safe", "2");
+    kept.keep = true;
+    sim.world.failing.insert(("apply", key("ConfigMap/safe")));
+    sim.deliver("web", 'b', Vec::from([object("ConfigMap", "1"), kept]));
+    assert!(sim.journal[&app("web")].items[&key("ConfigMap/safe")].keep, "the answer may have been lost");
+    sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));
+    sim.pass(Span::secs(5));
+    assert!(sim.has("ConfigMap/safe"));
+}
+
+#[test]
+fn an_object_is_kept_that_leaves_git_again_before_it_is_applied_after_a_lost_journal() {
+    let mut sim = Sim::new();
+    let safe = || {
+        let mut safe = object("ConfigMap/safe", "1");
+        safe.keep = true;
+        Vec::from([object("ConfigMap", "1"), safe])
+    };
+    sim.deliver("web", 'a', safe());
+    (sim.journal, sim.held) = Default::default();
+    sim.restart();
+    sim.entry("web", 'b', safe());
+    sim.send();
+    sim.perform(0);
+    assert!(
+        matches!(sim.pending.front(), Some((_, Effect::Store { .. }))),
+        "the bundle is read, nothing is applied"
+    );
+    sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));
+    sim.pass(Span::secs(5));
+    assert!(sim.has("ConfigMap/safe"));
+}

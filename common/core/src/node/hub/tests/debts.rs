@@ -177,7 +177,9 @@ proptest! {
         for made in &moves {
             make(&mut sim, made);
             sim.check_debts();
-            APPS.iter().for_each(|name| sim.check_placed(&app(name)));
+            for name in APPS {
+                sim.check_placed(&app(name));
+            }
         }
         sim.pass(Span::secs(200));
         prop_assert!(sim.hub.is_idle(), "{:?}", sim.hub.debts());

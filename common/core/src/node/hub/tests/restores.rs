@@ -100,9 +100,10 @@ fn adoption(lost: &Lost) -> Proof {
 
 #[test]
 fn a_log_that_is_too_old_makes_the_hub_read_only_for_every_restart() {
+    type Find = fn(&mut World, &Lost) -> Outputs;
     let index = |lost: &Lost| Proof { index: Some(lost.held.clone()), ..Proof::default() };
     let receipt = |lost: &Lost| Proof { receipt: Some(lost.chain.number()), ..Proof::default() };
-    let ways: [(&str, fn(&mut World, &Lost) -> Outputs); 2] = [
+    let ways: [(&str, Find); 2] = [
         ("epoch file", |world, _| starts(world, 2)),
         ("bus", |world, lost| world.step(Input::Witnessed(vec![(account("west"), lost.held.mark)]))),
     ];
@@ -202,8 +203,8 @@ fn a_cluster_is_adopted_by_what_it_shows_and_the_lost_events_are_named() {
     let raised = world.hub.state().epochs.raised;
     assert_eq!(facts(&out), [("EventsLost", Some(raised)), ("ClusterAdopted", Some(raised))]);
     let number = |chain: Chain, more: u64| Number { incarnation: 1, seq: chain.seq + more };
-    let (first, last) = (number(lost.before, 1), number(lost.chain, 0));
-    assert_eq!(own(&out)[0], &HubFact::EventsLost { first, last });
+    let missing = HubFact::EventsLost { first: number(lost.before, 1), last: number(lost.chain, 0) };
+    assert_eq!(own(&out)[0], &missing);
     assert!(matches!(reply(&out), Reply::Receipt { chain, .. } if *chain == lost.chain));
     assert_eq!(entries(&world), ["api 2", "web 2"], "what it holds, and an app that the log did not know");
     let out = world.step(Input::Published { cluster: name("west"), mark: published });

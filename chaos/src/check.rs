@@ -1,0 +1,291 @@
+//! The judge: what must be true of the world, whatever the core says. It compares facts and calls nothing that decides.
+
+use crate::disk::Record;
+use std::collections::{BTreeMap, BTreeSet};
+use taffrail_core::catalog::MaxDeletes;
+use taffrail_core::cluster::Chain;
+use taffrail_core::desired::{Entry, Index, Mark, Withdrawal};
+use taffrail_core::digest::Digest;
+use taffrail_core::event::HubFact;
+use taffrail_core::id::{AccountKey, AppId, ClusterName};
+use taffrail_core::object::Key;
+use taffrail_core::time::At;
+use taffrail_proto::event::{Decoded, Header, Numbered, decode, decode_header};
+use taffrail_proto::report::decode_body;
+use taffrail_proto::sign::sha256;
+
+/// Kinds that no agent may delete without a person's word.
+const PROTECTED: [&str; 4] =
+    ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
+
+/// Fewer deletions than this need nobody's word by share.
+const FLOOR: usize = 3;
+
+/// What was seen so far.
+#[derive(Debug, Default)]
+pub(crate) struct Check {
+    /// Hashes of the headers that an agent's journal holds durably, in order, by account and incarnation.
+    numbered: BTreeMap<(AccountKey, u64), Vec<Digest>>,
+    /// Up to where an agent holds receipts.
+    receipted: BTreeMap<(AccountKey, u64), u64>,
+    /// Up to where the log holds events.
+    logged: BTreeMap<(AccountKey, u64), u64>,
+    /// The incarnation that the log saw last.
+    newest: BTreeMap<AccountKey, u64>,
+    scanned: usize,
+    last_at: At,
+    /// The highest index that an agent took durably.
+    taken: BTreeMap<AccountKey, (Mark, Index)>,
+    published: BTreeMap<(AccountKey, Mark), Index>,
+    /// Indexes that the durable log raised.
+    raised: BTreeSet<(ClusterName, Mark)>,
+    /// What bundles hold: all that was ever read from Git and rendered, and whether each object carries `Prune=false`.
+    bundles: BTreeMap<Digest, BTreeMap<Key, bool>>,
+    /// What people approved.
+    approved: BTreeSet<(AccountKey, AppId, Digest)>,
+    /// What people ordered to be emptied.
+    emptied: BTreeSet<AccountKey>,
+    /// When the hub last got a request of a cluster.
+    heard: BTreeMap<AccountKey, u64>,
+    /// What is wrong.
+    pub(crate) failure: Option<String>,
+}
+
+impl Check {
+    /// Something must hold.
+    pub(crate) fn must(&mut self, holds: bool, otherwise: impl FnOnce() -> String) {
+        if !holds && self.failure.is_none() {
+            self.failure = Some(otherwise());
+        }
+    }
+
+    /// Rows are durable in an agent's journal: it counts them.
+    pub(crate) fn numbered(&mut self, account: &AccountKey, incarnation: u64, rows: &[Numbered]) {
+        for row in rows {
+            let counted = self.numbered.entry((account.clone(), incarnation)).or_default();
+            let next = counted.len() as u64 + 1;
+            counted.push(sha256(&row.header));
+            self.must(row.seq == next, || format!("number {} is given where {next} is due", row.seq));
+        }
+    }
+
+    /// An agent lets its outbox forget.
+    pub(crate) fn receipted(&mut self, account: &AccountKey, incarnation: u64, seq: u64) {
+        let of = (account.clone(), incarnation);
+        let logged = self.logged.get(&of).copied().unwrap_or(0);
+        self.must(seq <= logged, || format!("an agent forgets event {seq}, and the log ends at {logged}"));
+        let known = self.receipted.entry(of).or_default();
+        *known = seq.max(*known);
+    }
+
+    /// Records became durable.
+    pub(crate) fn durable(&mut self, records: &[Record]) {
+        for record in &records[self.scanned.min(records.len())..] {
+            self.scanned += 1;
+            let at = record.at;
+            let last = self.last_at;
+            self.must(at >= last, || format!("the log's time went back from {last:?} to {at:?}"));
+            self.last_at = at;
+            let header = match decode_header(&record.header) {
+                Ok(header) => header,
+                Err(error) => {
+                    let number = self.scanned;
+                    return self.must(false, || format!("event {number}: {error}"));
+                }
+            };
+            if header.kind == "IndexRaised" || header.kind == "ClusterRenamed" {
+                self.raised(&header, &record.body);
+            }
+            let Some(place) = header.place else { continue };
+            let of = (place.account.clone(), place.incarnation);
+            let newest = self.newest.entry(place.account.clone()).or_default();
+            let forward = place.incarnation >= *newest;
+            *newest = place.incarnation;
+            self.must(forward, || format!("incarnation {} comes after a later one", place.incarnation));
+            let logged = self.logged.get(&of).copied().unwrap_or(0);
+            self.must(place.seq == logged + 1, || {
+                format!("event {} follows event {logged} in the log", place.seq)
+            });
+            let counted = usize::try_from(place.seq - 1).ok();
+            let counted = counted.and_then(|at| self.numbered.get(&of)?.get(at).copied());
+            let same = counted == Some(sha256(&record.header));
+            self.must(same, || {
+                format!("event {} in the log is not the one that its agent counted", place.seq)
+            });
+            self.logged.insert(of, place.seq);
+        }
+    }
+
+    /// The durable log raises an index, or moves a cluster's indexes to another name.
+    fn raised(&mut self, header: &Header, body: &[u8]) {
+        let decoded = decode_body(body).ok().and_then(|(payload, _)| decode(header, &payload).ok());
+        let Some(Decoded::Hub(event)) = decoded else { return };
+        match event.fact {
+            HubFact::IndexRaised { mark, .. } => {
+                self.raised.extend(event.context.cluster.map(|name| (name, mark)));
+            }
+            HubFact::ClusterRenamed { from, to } => {
+                let moved = self.raised.iter().filter(|(name, _)| *name == from);
+                let moved: Vec<_> = moved.map(|(_, mark)| (to.clone(), *mark)).collect();
+                self.raised.extend(moved);
+            }
+            _ => {}
+        }
+    }
+
+    /// The hub answers with a receipt, or says that something is done, at this index.
+    pub(crate) fn answered(&mut self, account: Option<(&AccountKey, Chain)>, index: u64, durable: usize) {
+        self.must(index <= durable as u64, || {
+            format!("answered at {index}, and the log is durable up to {durable}")
+        });
+        if let Some((account, chain)) = account {
+            let logged = self.logged.get(&(account.clone(), chain.incarnation)).copied().unwrap_or(0);
+            self.must(chain.seq <= logged, || {
+                format!("a receipt for event {} leaves, and the durable log ends at {logged}", chain.seq)
+            });
+        }
+    }
+
+    /// The hub publishes an index.
+    pub(crate) fn published(&mut self, cluster: &ClusterName, account: &AccountKey, index: &Index) {
+        let raised = self.raised.contains(&(cluster.clone(), index.mark));
+        self.must(raised, || {
+            format!("index {} of {cluster} is published, and the log does not hold it", index.mark)
+        });
+        let of = (account.clone(), index.mark);
+        let known = self.published.entry(of).or_insert_with(|| index.clone());
+        let same = known == index;
+        self.must(same, || format!("two indexes are published with the mark {}", index.mark));
+        for entry in index.entries.values() {
+            let known = self.bundles.contains_key(&entry.digest);
+            self.must(known, || format!("index {} names a bundle that was never rendered", index.mark));
+        }
+    }
+
+    /// An index is durable in an agent's journal: it was taken.
+    pub(crate) fn took(&mut self, account: &AccountKey, index: Index) {
+        let mark = index.mark;
+        let before = self.taken.get(account).map(|(mark, _)| *mark).unwrap_or_default();
+        self.must(mark >= before, || format!("an agent takes index {mark} after {before}"));
+        self.taken.insert(account.clone(), (mark, index));
+    }
+
+    /// Something was read from Git and rendered.
+    pub(crate) fn rendered(&mut self, digest: Digest, objects: BTreeMap<Key, bool>) {
+        self.bundles.insert(digest, objects);
+    }
+
+    /// Whether a bundle has an object.
+    pub(crate) fn holds(&self, digest: &Digest, key: &Key) -> bool {
+        self.bundles.get(digest).is_some_and(|bundle| bundle.contains_key(key))
+    }
+
+    /// A person approves.
+    pub(crate) fn approved(&mut self, account: AccountKey, app: AppId, digest: Digest) {
+        self.approved.insert((account, app, digest));
+    }
+
+    /// A person orders a cluster to be emptied.
+    pub(crate) fn emptied(&mut self, account: AccountKey) {
+        self.emptied.insert(account);
+    }
+
+    /// Whether people ordered a cluster to go.
+    pub(crate) fn was_let_go(&self, account: &AccountKey) -> bool {
+        self.emptied.contains(account)
+    }
+
+    /// The hub got a request of a cluster.
+    pub(crate) fn heard(&mut self, account: &AccountKey, now: u64) {
+        self.heard.insert(account.clone(), now);
+    }
+
+    /// A person is shown that a cluster is connected and so that its green lights are of now.
+    pub(crate) fn shown_connected(&mut self, account: &AccountKey, now: u64, allowed: u64) {
+        let heard = self.heard.get(account).copied().unwrap_or(0);
+        self.must(now.saturating_sub(heard) <= allowed, || {
+            format!("{account} is shown as connected {} ms after it was last heard", now - heard)
+        });
+    }
+
+    /// An agent asks for the deletion of an object. `leaving` of `stored` objects of the inventory are not in the bundle.
+    pub(crate) fn deletes(
+        &mut self,
+        account: &AccountKey,
+        app: &AppId,
+        key: &Key,
+        stored: usize,
+        leaving: usize,
+    ) {
+        let word = self.deletion(account, app, key, stored, leaving);
+        if let Err(why) = word {
+            self.must(false, || format!("{app} deletes {key}: {why}"));
+        }
+    }
+
+    fn deletion(
+        &self,
+        account: &AccountKey,
+        app: &AppId,
+        key: &Key,
+        stored: usize,
+        leaving: usize,
+    ) -> Result<(), String> {
+        let Some((mark, index)) = self.taken.get(account) else { return Err("no index was taken".into()) };
+        let Some(entry) = index.entries.get(app) else {
+            return Err(format!("index {mark} does not name it"));
+        };
+        let Some(bundle) = self.bundles.get(&entry.digest) else {
+            return Err("nobody rendered the bundle".into());
+        };
+        let approved = self.approved.contains(&(account.clone(), app.clone(), entry.digest));
+        if PROTECTED.contains(&key.kind.as_str()) && !approved {
+            return Err("its kind is protected, and nobody approved".into());
+        }
+        match entry.withdrawn {
+            Some(Withdrawal::Orphan) => return Err("the app leaves its objects".into()),
+            Some(Withdrawal::Cascade) if self.emptied.contains(account) => return Ok(()),
+            Some(Withdrawal::Cascade) => return Err("nobody ordered the cluster to be emptied".into()),
+            None => {}
+        }
+        if bundle.contains_key(key) {
+            return Err(format!("the commit {} has it", entry.commit.short()));
+        }
+        guarded(entry, bundle.len(), stored, leaving, approved)
+    }
+
+    /// At the end everything that agents counted is in the log; what a lost journal took with it has no receipt.
+    pub(crate) fn complete(&mut self, account: &AccountKey, incarnation: u64) {
+        for ((of, counted_by), counted) in self.numbered.clone() {
+            let key = (of.clone(), counted_by);
+            let logged = self.logged.get(&key).copied().unwrap_or(0);
+            let receipted = self.receipted.get(&key).copied().unwrap_or(0);
+            self.must(receipted <= logged, || {
+                format!("events up to {receipted} have a receipt, {logged} are there")
+            });
+            let counted = counted.len() as u64;
+            let whole = of != *account || counted_by != incarnation || counted == logged;
+            self.must(whole, || format!("{of} counted {counted} events, and {logged} are in the log"));
+        }
+    }
+}
+
+fn guarded(entry: &Entry, after: usize, stored: usize, leaving: usize, approved: bool) -> Result<(), String> {
+    if !entry.policy.prune {
+        return Err("pruning is off".into());
+    }
+    if approved {
+        return Ok(());
+    }
+    if after == 0 && !entry.policy.allow_empty {
+        return Err("the bundle is empty, and nobody approved".into());
+    }
+    let over = match entry.policy.max_deletes {
+        MaxDeletes::Percent(percent) => leaving >= FLOOR && leaving * 100 > stored * usize::from(percent),
+        MaxDeletes::Count(count) => leaving > count as usize,
+    };
+    if over && after > 0 {
+        return Err(format!("{leaving} of {stored} objects leave, and nobody approved"));
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! What an agent does beside its loop: fetches bundles, takes indexes off the bus, mirrors its mark.
+
+use crate::disk::Write;
+use crate::identity::box_key;
+use crate::plan::{Fault, Mistake};
+use crate::site::{Message, SiteJob, Waiter};
+use crate::world::World;
+use bytes::Bytes;
+use serde_json::Value;
+use taffrail_core::catalog::object_rules::{Prune, judge};
+use taffrail_core::desired::{Entry, Mark};
+use taffrail_core::digest::Digest;
+use taffrail_core::event::agent::Refusal;
+use taffrail_core::id::AppId;
+use taffrail_core::node::agent::Input;
+use taffrail_core::object::{Key, key::version_of};
+use taffrail_core::sync::Object;
+use taffrail_proto::bundle;
+use taffrail_proto::index;
+use taffrail_proto::sign::sha256;
+
+/// Pause between two looks at the stored index while nothing happens, as in the agent's bus.
+const LOOK: u64 = 60_000;
+
+impl World {
+    /// The bundle comes from the journal, or from the bus into the journal.
+    pub(crate) fn fetched(&mut self, site: usize, app: AppId, run: u64, entry: Entry) {
+        let journal = self.sites[site].journal.as_ref();
+        if journal.is_some_and(|journal| journal.bundles.contains_key(&entry.digest)) {
+            return self.unpack(site, app, run, &entry);
+        }
+        let key = self.process(site).and_then(|process| process.keys.get(&entry.sealed).copied());
+        let reachable = !self.arrivals(site).is_empty();
+        let sealed = self.broker.bundles.get(&entry.sealed).filter(|_| reachable).cloned();
+        let opened = match (key, sealed) {
+            (Some(key), Some(sealed)) => {
+                let packed = taffrail_proto::seal::open_bundle(entry.sealed, &key, sealed.to_vec()).ok();
+                packed.and_then(|packed| bodies(&packed, entry.digest).ok())
+            }
+            _ => None,
+        };
+        match opened {
+            Some(bodies) => {
+                let kept = Write::Bundle(entry.digest, bodies);
+                self.commit(site, vec![kept], Waiter::Load(app, run, Box::new(entry)));
+            }
+            None if self.has(Mistake::EmptyBundle) => {
+                self.post_site(site, Input::Loaded { app, run, objects: Ok(Vec::new()) });
+            }
+            None => self.post_site(site, Input::Loaded { app, run, objects: Err("fetch the bundle".into()) }),
+        }
+    }
+
+    pub(crate) fn unpack(&mut self, site: usize, app: AppId, run: u64, entry: &Entry) {
+        let journal = self.sites[site].journal.as_ref();
+        let held = journal.and_then(|journal| journal.bundles.get(&entry.digest));
+        let objects = match held {
+            Some(bodies) => bodies.iter().map(|(content, body)| object(*content, body)).collect(),
+            None => Err("the journal no longer holds the bundle".into()),
+        };
+        self.post_site(site, Input::Loaded { app, run, objects });
+    }
+
+    /// An index comes: opened, verified, and handed to the driver.
+    pub(crate) fn index_comes(&mut self, site: usize, sealed: &Bytes) {
+        let hub = self.hub.signer.public();
+        let Some(identity) = &self.sites[site].identity else { return };
+        let (number, member) = (identity.number, identity.member.clone());
+        let (Some((account, _)), Some(process)) = (member, self.process(site)) else { return };
+        if process.last_index.as_ref() == Some(sealed) {
+            return;
+        }
+        process.last_index = Some(sealed.clone());
+        if let Ok(verified) = index::open(sealed, box_key(number), &hub, &account) {
+            self.post_message(site, Message::Index(Box::new(verified)));
+        } else {
+            let bad = Input::BadIndex { mark: Mark::default(), reason: Refusal::BadSignature };
+            self.post_site(site, bad);
+        }
+    }
+
+    pub(crate) fn look_for_index(&mut self, site: usize, look: u64) {
+        let Some(process) = self.process(site) else { return };
+        if process.look != look {
+            return;
+        }
+        process.look += 1;
+        let next = process.look;
+        self.site_after(site, LOOK, SiteJob::Look(next));
+        self.read_index(site);
+    }
+
+    /// Reads the stored index, if the broker can be reached.
+    pub(crate) fn read_index(&mut self, site: usize) {
+        let Some(account) = self.sites[site].account().cloned() else { return };
+        let welcome = self.broker.accounts.contains(&account);
+        let stored = self.broker.indexes.get(&account).filter(|_| welcome).cloned();
+        if let (Some(sealed), Some(arrival)) = (stored, self.arrivals(site).first().copied()) {
+            self.site_after(site, arrival, SiteJob::Index(sealed));
+        }
+    }
+
+    /// Mirrors the mark in the cluster, again until it stands there.
+    pub(crate) fn mirror(&mut self, site: usize) {
+        let failed = self.strikes(Fault::ApiErrors, 250);
+        let Some(account) = self.sites[site].account().cloned() else { return };
+        let Some(process) = self.process(site) else { return };
+        let (held, incarnation) = (process.shown.held, process.numbering.incarnation);
+        if process.mirrored == Some(held) {
+            return;
+        }
+        if failed {
+            return self.site_after(site, 5_000, SiteJob::Mirror);
+        }
+        process.mirrored = Some(held);
+        self.sites[site].api.mark = Some((account, held, incarnation));
+    }
+}
+
+/// A bundle object by object, as the agent's shell keeps it.
+fn bodies(packed: &[u8], digest: Digest) -> Result<Vec<(Digest, Bytes)>, bundle::Error> {
+    let mut bodies = Vec::new();
+    bundle::unpack(packed, digest, |line| -> Result<(), bundle::Error> {
+        bodies.push((sha256(line), Bytes::copy_from_slice(line)));
+        Ok(())
+    })?;
+    Ok(bodies)
+}
+
+/// An object without its body, which is read when it is applied.
+fn object(content: Digest, body: &[u8]) -> Result<Object, String> {
+    let value: Value = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let key = Key::of(&value).ok_or("an object has no name")?;
+    let keep = matches!(judge(&value), Ok((Prune::Never, _)));
+    let version = version_of(value["apiVersion"].as_str().unwrap_or_default()).to_owned();
+    Ok(Object { key, version, content, keep })
+}
