@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::driver::{Driver, Performer, replay};
-use crate::log::{Log, Rocks, read_epoch, write_epoch};
+use crate::log::{self, Log, Rocks, read_epoch, write_epoch};
 use crate::perform::Vault;
 use anyhow::{Context as _, bail};
 use std::path::Path;
@@ -64,6 +64,21 @@ impl Performer for Nothing {
     fn perform(&mut self, _: Effect) {}
 }
 
+/// What is missing in a log out of a backup, as its witness saw it.
+fn gap(against: &log::Error) -> Option<String> {
+    match against {
+        log::Error::Lost { last, witnessed, .. } => Some(format!(
+            "The log ends at event {last}; events {} to {witnessed} are not in it. What agents still hold of them they \
+             send again, the rest is named by EventsLost.\n",
+            last + 1
+        )),
+        log::Error::OtherHistory { index, .. } => {
+            Some(format!("The log differs at event {index} from the one that was here before.\n"))
+        }
+        _ => None,
+    }
+}
+
 /// Begins a new epoch over the log of a hub that does not run. Returns what is to be said.
 ///
 /// # Errors
@@ -72,7 +87,8 @@ pub async fn restore(config: &Config, key_file: &Path) -> anyhow::Result<String>
     let key = secret::read_given(key_file)?;
     let key = SigningKey::from_seed_text(&key).context("read the restore key")?;
     let folder = config.data_dir.join("log");
-    let log: Arc<dyn Log> = Arc::new(Rocks::open(&folder, config.reserve_bytes, Box::new(|_| {}))?);
+    let (log, against) = Rocks::open_restored(&folder, config.reserve_bytes, Box::new(|_| {}))?;
+    let log: Arc<dyn Log> = Arc::new(log);
     let folding = log.clone();
     let durable = tokio::task::spawn_blocking(move || replay(&*folding)).await??;
     match durable.epochs.restore_key {
@@ -103,8 +119,9 @@ pub async fn restore(config: &Config, key_file: &Path) -> anyhow::Result<String>
     match answered.reply {
         Reply::Done { index, .. } => {
             write_epoch(&config.data_dir.join(EPOCH_FILE), epoch)?;
+            let gap = against.as_ref().and_then(gap).unwrap_or_default();
             Ok(format!(
-                "Epoch {epoch} begins with event {index}. {clusters} clusters will show what they hold; \
+                "{gap}Epoch {epoch} begins with event {index}. {clusters} clusters will show what they hold; \
                  nothing changes on one before that is logged.\n\
                  Next: start the hub, then: taffrail check\n"
             ))

@@ -26,7 +26,7 @@ pub enum Error {
     },
     /// Events that were durable are not there.
     #[error(
-        "the log in {} ends at event {last}, but event {witnessed} was durable, as {} says: events {} to {witnessed} are lost. Nothing was changed. Put the missing or damaged files back, or restore a backup (docs/FAULTS.md)",
+        "the log in {} ends at event {last}, but event {witnessed} was durable, as {} says: events {} to {witnessed} are missing. Nothing was changed. Put the missing or damaged files back; if this log is from a backup: taffrail-hub restore --key FILE begins a new epoch over it (docs/FAULTS.md)",
         path.display(), witness.display(), last + 1
     )]
     Lost {
@@ -41,7 +41,7 @@ pub enum Error {
     },
     /// Another history than the one that was witnessed.
     #[error(
-        "event {index} of the log in {} is not the one that {} saw: this is another log. Put the right one back (docs/FAULTS.md)",
+        "event {index} of the log in {} is not the one that {} saw: this is another log. Put the right one back; if this one is from a backup: taffrail-hub restore --key FILE begins a new epoch over it (docs/FAULTS.md)",
         path.display(), witness.display()
     )]
     OtherHistory {
@@ -53,9 +53,15 @@ pub enum Error {
         index: u64,
     },
     /// The witness holds something else than it should.
-    #[error("the log's witness in {} cannot be read: put it back, or remove it if the log is known to be whole (docs/FAULTS.md)", path.display())]
+    #[error("the log's witness in {} cannot be read: put it back, or remove it if the log is known to be whole; if the log is from a backup: taffrail-hub restore --key FILE (docs/FAULTS.md)", path.display())]
     BadWitness {
         /// The witness file.
+        path: PathBuf,
+    },
+    /// There is no log to restore.
+    #[error("there is no log in {}: put the one of a backup there first", path.display())]
+    NoLog {
+        /// Folder of the log.
         path: PathBuf,
     },
     /// The disk is nearly full.

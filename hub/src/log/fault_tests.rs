@@ -62,8 +62,8 @@ fn is_refused(folder: &Path) -> u64 {
     let error = open(folder).err().unwrap();
     let Error::Lost { last, witnessed: EVENTS, .. } = error else { panic!("{error:?}") };
     let told = error.to_string();
-    assert!(told.contains(&format!("events {} to {EVENTS} are lost", last + 1)), "{told}");
-    assert!(told.contains("docs/FAULTS.md"), "{told}");
+    assert!(told.contains(&format!("events {} to {EVENTS} are missing", last + 1)), "{told}");
+    assert!(told.contains("taffrail-hub restore") && told.contains("docs/FAULTS.md"), "{told}");
     assert_eq!((picture("log"), picture("sst")), before, "what can still be saved must stay");
     last
 }
@@ -179,4 +179,31 @@ fn the_witness_follows_within_its_lag_and_to_the_end_at_a_close() {
     log.append(4, vec![record(1, "K", [""; 4])]).wait().unwrap();
     drop(log);
     assert_eq!(witness::read(&path).unwrap().unwrap().index, 4);
+}
+
+#[test]
+fn a_log_out_of_a_backup_is_believed_when_an_operator_restores_it_and_its_witness_follows_it_from_then_on() {
+    let (home, folder) = filled();
+    let backup = home.path().join("backup");
+    fs::create_dir(&backup).unwrap();
+    for entry in fs::read_dir(&folder).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), backup.join(entry.file_name())).unwrap();
+    }
+    let log = open(&folder).unwrap();
+    log.append(EVENTS + 1, vec![record(EVENTS, "K", ["c", "s/a", "aa", "x"])]).wait().unwrap();
+    drop(log);
+    fs::remove_dir_all(&folder).unwrap();
+    let restored = || Rocks::open_restored(&folder, 0, Box::new(|error| panic!("the log ended: {error}")));
+    assert!(matches!(restored().err().unwrap(), Error::NoLog { .. }), "no log is begun");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::rename(&backup, &folder).unwrap();
+    let refused = open(&folder).err().unwrap();
+    assert!(matches!(refused, Error::Lost { last: EVENTS, .. }), "{refused:?}");
+
+    let (log, against) = restored().unwrap();
+    assert!(matches!(against, Some(Error::Lost { last: EVENTS, .. })), "{against:?}");
+    log.append(EVENTS + 1, vec![record(EVENTS, "L", ["c", "s/a", "aa", "x"])]).wait().unwrap();
+    drop(log);
+    assert_eq!(witness::read(&witness::path_of(&folder)).unwrap().unwrap().index, EVENTS + 1);
+    assert_eq!(open(&folder).unwrap().read(1, 10_000).unwrap().len() as u64, EVENTS + 1);
 }

@@ -74,14 +74,54 @@ impl Rocks {
     }
 
     fn open_with(folder: &Path, options: &Options, reserve: u64, on_fatal: OnFatal) -> Result<Rocks, Error> {
-        fs::create_dir_all(folder)
-            .map_err(|source| file_error("create the folder of the log", folder, source))?;
-        let holder = Holder::take(folder)?;
-        let witness = witness::path_of(folder);
-        let witnessed = witness::read(&witness)?;
+        let holder = prepare(folder)?;
+        let path = witness::path_of(folder);
+        let witnessed = witness::read(&path)?;
         if let Some(witnessed) = &witnessed {
-            check_witnessed(folder, &witness, witnessed)?;
+            check_witnessed(folder, &path, witnessed)?;
         }
+        let witness = Keeper::new(path, witnessed.map_or(0, |said| said.index));
+        Rocks::begin(folder, options, reserve, on_fatal, (holder, witness))
+    }
+
+    /// Opens a log that an operator put there, out of a backup, and believes it whatever the witness says: from here on the
+    /// witness follows this log. What the witness had to say against it is returned.
+    ///
+    /// # Errors
+    /// [`Error::NoLog`] if there is none; else as [`Rocks::open`], without what the witness says.
+    pub fn open_restored(
+        folder: &Path,
+        reserve: u64,
+        on_fatal: OnFatal,
+    ) -> Result<(Rocks, Option<Error>), Error> {
+        let holder = prepare(folder)?;
+        if !folder.join(CURRENT).exists() {
+            return Err(Error::NoLog { path: folder.to_path_buf() });
+        }
+        let path = witness::path_of(folder);
+        let compared = match witness::read(&path) {
+            Ok(None) => Ok(()),
+            Ok(Some(witnessed)) => check_witnessed(folder, &path, &witnessed),
+            Err(error) => Err(error),
+        };
+        let against = match compared {
+            Ok(()) => None,
+            Err(error @ (Error::Lost { .. } | Error::OtherHistory { .. } | Error::BadWitness { .. })) => {
+                Some(error)
+            }
+            Err(error) => return Err(error),
+        };
+        let begun = (holder, Keeper::new(path, 0));
+        Ok((Rocks::begin(folder, &settings::database(), reserve, on_fatal, begun)?, against))
+    }
+
+    fn begin(
+        folder: &Path,
+        options: &Options,
+        reserve: u64,
+        on_fatal: OnFatal,
+        (holder, witness): (Holder, Keeper),
+    ) -> Result<Rocks, Error> {
         let db = DB::open_cf_descriptors(options, folder, settings::column_families())
             .map_err(|source| Error::Open { path: folder.to_path_buf(), source })?;
         settings::check_in_force(folder)?;
@@ -99,7 +139,7 @@ impl Rocks {
             queue: Arc::clone(&queue),
             durable: sender,
             room: telling,
-            witness: Keeper::new(witness, witnessed.map_or(0, |said| said.index)),
+            witness,
             syncs: Arc::clone(&syncs),
         };
         let writer = std::thread::Builder::new()
@@ -226,6 +266,13 @@ impl Log for Rocks {
     fn list_blobs(&self) -> Result<Vec<Blob>, Error> {
         scan::blobs(&self.db)
     }
+}
+
+/// Makes the folder of a log if there is none, and takes it for this process.
+fn prepare(folder: &Path) -> Result<Holder, Error> {
+    fs::create_dir_all(folder)
+        .map_err(|source| file_error("create the folder of the log", folder, source))?;
+    Holder::take(folder)
 }
 
 /// Compares the log with what was durable, and changes nothing: opening for writing would cut off what cannot be read.
