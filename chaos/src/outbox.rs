@@ -154,7 +154,7 @@ impl World {
                 });
                 self.pause(site, false);
             }
-            Ok((Answer::Refused(_), _)) => self.pause(site, false),
+            Ok((Answer::Refused(_) | Answer::Forked(_), _)) => self.pause(site, false),
             Err(error) => {
                 self.check.must(false, || format!("an answer of the hub cannot be read: {error}"));
             }

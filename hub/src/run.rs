@@ -5,7 +5,7 @@ use crate::api::http::{Served, router};
 use crate::api::serve;
 use crate::bus::{self, Bus, Ensured};
 use crate::config::{Config, NatsServer};
-use crate::driver::{Driver, Handle, replay, wall};
+use crate::driver::{Driver, Handle, replay_known, wall};
 use crate::fleet::{Admit, FleetService, Settings as FleetSettings};
 use crate::git::Secret;
 use crate::git::remote::Limits;
@@ -157,11 +157,14 @@ async fn open(config: &Config, stop: &CancellationToken) -> anyhow::Result<Opene
     )?;
     let log: Arc<dyn Log> = Arc::new(log);
     let folding = log.clone();
-    let durable = tokio::task::spawn_blocking(move || replay(&*folding)).await??;
+    let (durable, newer) = tokio::task::spawn_blocking(move || replay_known(&*folding)).await??;
+    if let Some(newer) = &newer {
+        tracing::error!(%newer, "a newer version wrote the log, this hub only reads");
+    }
     let epoch = restore::epoch_file(&config.data_dir, &durable)?;
     let offline = restore::offline_key(&config.data_dir, &durable)?;
     tracing::info!(events = durable.index, epoch, "log folded");
-    let hub = Hub::new(durable, Settings { lease: span(config.lease) });
+    let hub = Hub::new(durable, Settings { lease: span(config.lease) }).before(newer);
     let vault = Arc::new(Vault::open(&config.data_dir)?);
     let keys_folder = config.data_dir.join("nats-keys");
     let keys = match &config.nats.server {

@@ -187,6 +187,8 @@ pub enum Answer {
     },
     /// The request was refused.
     Refused(String),
+    /// The request was refused, because another has used the numbers of this journal.
+    Forked(String),
 }
 
 /// Encodes a receipt, signed.
@@ -219,7 +221,11 @@ pub fn encode_gap(chain: Chain) -> Vec<u8> {
 
 /// Encodes a refusal.
 pub fn encode_refusal(reason: &str) -> Vec<u8> {
-    let refusal = v1::Refusal { reason: reason.to_owned() };
+    refusal(reason, false)
+}
+
+fn refusal(reason: &str, forked: bool) -> Vec<u8> {
+    let refusal = v1::Refusal { reason: reason.to_owned(), forked };
     v1::EventsReply { outcome: Some(v1::events_reply::Outcome::Refusal(refusal)), mark: None }.encode_to_vec()
 }
 
@@ -241,6 +247,7 @@ pub fn open_answer(bytes: &[u8], account: &AccountKey, hub: &PublicKey) -> Resul
             Answer::Receipt { incarnation, seq, epoch, log_index }
         }
         Some(Outcome::Gap(gap)) => Answer::Gap { incarnation: gap.incarnation, expected: gap.expected },
+        Some(Outcome::Refusal(refusal)) if refusal.forked => Answer::Forked(refusal.reason),
         Some(Outcome::Refusal(refusal)) => Answer::Refused(refusal.reason),
         None => Answer::Refused(String::from("the hub gave no reason")),
     };
@@ -265,6 +272,16 @@ impl Answer {
         let counts = *incarnation == carried.incarnation && *seq >= carried.from;
         counts.then(|| (*seq).min(carried.last))
     }
+
+    /// Whether another has used the numbers of this journal: the hub says so, or it has an event that was never sent from
+    /// here. `sent` is the highest number that may have been.
+    pub fn is_forked(&self, of: u64, sent: u64) -> bool {
+        match self {
+            Answer::Receipt { incarnation, seq, .. } => *incarnation == of && *seq > sent,
+            Answer::Forked(_) => true,
+            Answer::Gap { .. } | Answer::Refused(_) => false,
+        }
+    }
 }
 
 /// Encodes the reply to a request for events; `None` for a reply to something else. `log_index` is that of the state
@@ -280,6 +297,7 @@ pub fn encode_reply(
         Reply::Receipt { chain, mark } => Some(encode_receipt(account, *chain, epoch, log_index, *mark, key)),
         Reply::Gap { chain } => Some(encode_gap(*chain)),
         Reply::Refused { reason } => Some(encode_refusal(reason)),
+        Reply::Forked { reason } => Some(refusal(reason, true)),
         _ => None,
     }
 }
@@ -400,6 +418,18 @@ mod tests {
         assert_eq!(gap, Answer::Gap { incarnation: 3, expected: 10 });
         let (refusal, _) = open_answer(&encode_refusal("no"), &of, &hub.public()).unwrap();
         assert_eq!(refusal, Answer::Refused("no".into()));
+        let forked = Reply::Forked { reason: "no".into() };
+        let (forked, _) =
+            open_answer(&encode_reply(&forked, &of, 1, 1, &hub).unwrap(), &of, &hub.public()).unwrap();
+        assert_eq!(forked, Answer::Forked("no".into()));
+        let cases = [(forked, true), (refusal, false)].into_iter().chain(
+            [(2, 8, true), (2, 7, false), (1, 8, false)].map(|(incarnation, seq, is)| {
+                (Answer::Receipt { incarnation, seq, epoch: 1, log_index: 9 }, is)
+            }),
+        );
+        for (answer, is) in cases {
+            assert_eq!(answer.is_forked(2, 7), is, "{answer:?}");
+        }
         assert_eq!(claims(&encode_request(&outgoing(&of, 2), &hub)), (3, 1));
     }
 

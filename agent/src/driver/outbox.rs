@@ -6,7 +6,7 @@ use super::number::length;
 use super::prove::Prover;
 use crate::bus::Bus;
 use crate::identity::{Keys, Member};
-use crate::journal::{self, Journal, OutboxRow, Write};
+use crate::journal::{self, FORKED, Journal, OutboxRow, Write};
 use crate::park::Park;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -106,12 +106,14 @@ impl Outbox {
 
     async fn send_all(&mut self, stop: &CancellationToken) -> Result<(), journal::Error> {
         let mut pause = PAUSE_MIN;
+        // What the journal holds now may have been sent by an earlier process.
+        let mut numbered = self.shown.borrow().last_seq;
         loop {
             if self.removed.is_cancelled() {
                 return Ok(());
             }
             self.clear_parked().await;
-            let answered = self.round().await?;
+            let answered = self.round(&mut numbered).await?;
             self.sent.send_if_modified(|sent| {
                 let differs = sent.connected != answered;
                 sent.connected = answered;
@@ -142,10 +144,10 @@ impl Outbox {
         }
     }
 
-    /// One request and its answer; whether there was one.
-    async fn round(&mut self) -> Result<bool, journal::Error> {
+    /// One request and its answer; whether there was one. `numbered` is the highest number that the hub may have from here.
+    async fn round(&mut self, numbered: &mut u64) -> Result<bool, journal::Error> {
         let from = self.sent.borrow().receipted + 1;
-        let Shown { held, last_seq } = *self.shown.borrow_and_update();
+        let Shown { held, last_seq, .. } = *self.shown.borrow_and_update();
         let mut rows = self.journal.outbox_from(from, EVENTS_MAX, BYTES_MAX as u64)?;
         let proof = self.prover.due(self.incarnation, from - 1, &rows);
         let proves = proof.is_some();
@@ -158,6 +160,10 @@ impl Outbox {
         let Some(Told { answer, mark, signed }) = self.ask(asked).await else { return Ok(false) };
         if proves {
             self.prover.answered();
+        }
+        *numbered = rows.last().map_or(*numbered, |row| row.seq.max(*numbered));
+        if answer.is_forked(self.incarnation, *numbered) {
+            return Err(self.forked(&answer).await);
         }
         match answer {
             answer @ Answer::Receipt { .. } => {
@@ -181,7 +187,7 @@ impl Outbox {
                 }
                 Ok(false)
             }
-            Answer::Refused(reason) => {
+            Answer::Refused(reason) | Answer::Forked(reason) => {
                 tracing::error!(error = reason, "hub refused the events");
                 Ok(false)
             }
@@ -212,6 +218,16 @@ impl Outbox {
                 tracing::error!(error = %taffrail_runtime::telemetry::chain(&error), "answer of the hub not usable");
                 None
             }
+        }
+    }
+
+    /// Another has used the numbers of this journal: it ends here, and the next start begins the next incarnation.
+    async fn forked(&self, answer: &Answer) -> journal::Error {
+        tracing::error!(?answer, "another agent has spoken with this identity, this one ends");
+        let kept = Write::PutSetting { key: FORKED.to_owned(), bytes: Bytes::from_static(b"1") };
+        match self.journal.commit(vec![kept]).await {
+            Ok(()) => journal::Error::Forked { incarnation: self.incarnation },
+            Err(error) => error,
         }
     }
 

@@ -27,7 +27,7 @@ impl Outbox {
                 Some(answer @ Answer::Receipt { .. }) => {
                     answer.receipted(Carried { incarnation, from, last }).filter(|seq| *seq >= from)
                 }
-                Some(Answer::Refused(reason)) => {
+                Some(Answer::Refused(reason) | Answer::Forked(reason)) => {
                     tracing::error!(
                         incarnation,
                         from,

@@ -70,6 +70,14 @@ pub enum Error {
         /// Number of the next event.
         next: u64,
     },
+    /// Another agent has used the numbers of this journal.
+    #[error(
+        "another agent has spoken with incarnation {incarnation} of this journal, which is a copy or older than it was: the next start keeps it aside and begins the next incarnation"
+    )]
+    Forked {
+        /// Incarnation of the journal.
+        incarnation: u64,
+    },
     /// A value above its limit.
     #[error("{what} of {bytes} bytes is larger than the limit of {max}")]
     TooLarge {

@@ -39,6 +39,9 @@ pub const VALUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Most events that `outbox_from` gives at once, whatever is asked for: one request to the hub.
 pub const OUTBOX_COUNT_MAX: u32 = 10_000;
 
+/// Setting: another agent has used the numbers of this journal.
+pub const FORKED: &str = "forked";
+
 /// Highest (hub epoch, generation) of an index that this agent verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {

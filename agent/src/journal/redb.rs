@@ -10,8 +10,8 @@
 //! | `outbox` | number of the event | length of header (4, big-endian), header, payload |
 
 use super::{
-    Batch, Error, Journal, Mark, Opened, Outbox, OutboxRow, Snapshot, VALUE_BYTES_MAX, Write, check_bodies,
-    check_length,
+    Batch, Error, FORKED, Journal, Mark, Opened, Outbox, OutboxRow, Snapshot, VALUE_BYTES_MAX, Write,
+    check_bodies, check_length,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -102,11 +102,16 @@ impl Redb {
     /// As [`Redb::open`], and [`Error::Damaged`].
     pub fn open_newest(path: &Path, spoken: u64, incarnation: u64) -> Result<(Redb, Opened), Error> {
         let (journal, opened) = Redb::open(path, incarnation)?;
-        let own = journal.load()?.incarnation;
-        if opened != Opened::Found || own >= spoken {
+        let Snapshot { incarnation: own, settings, .. } = journal.load()?;
+        let forked = settings.contains_key(FORKED);
+        if opened != Opened::Found || (own >= spoken && !forked) {
             return Ok((journal, opened));
         }
         drop(journal);
+        if forked {
+            let reason = format!("another agent has spoken with its incarnation {own}");
+            return replace(path, incarnation.max(own + 1), reason);
+        }
         replace(path, incarnation, format!("it is of incarnation {own}, and {spoken} has spoken since"))
     }
 

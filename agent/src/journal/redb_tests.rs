@@ -79,6 +79,15 @@ async fn a_journal_after_which_another_one_has_spoken_is_kept_aside_and_named_as
     }
     let aside = fs::read_dir(folder.path()).unwrap().count();
     assert_eq!(aside, 2, "the old one is kept");
+    let (journal, _) = Redb::open_newest(&path, 5, 6).unwrap();
+    let forked = Write::PutSetting { key: FORKED.into(), bytes: Bytes::from_static(b"1") };
+    journal.commit(vec![forked]).await.unwrap();
+    drop(journal);
+    for found in [false, true] {
+        let (journal, opened) = Redb::open_newest(&path, 5, 6).unwrap();
+        assert_eq!(opened == Opened::Found, found, "another has used its numbers: {opened:?}");
+        assert_eq!(journal.load().unwrap().incarnation, 6);
+    }
 }
 
 #[tokio::test]

@@ -60,6 +60,12 @@ pub enum Error {
         /// What shows it.
         cause: String,
     },
+    /// A newer version wrote the hub's log.
+    #[error("the hub is read-only: a newer version wrote its log")]
+    TooNew {
+        /// What shows it.
+        cause: String,
+    },
     /// More than one answer may hold.
     #[error("{sentence}")]
     TooMuch {
@@ -96,6 +102,7 @@ impl Error {
             Error::TooMuch { .. } => "API-007",
             Error::Internal { .. } => "API-008",
             Error::ReadOnly { .. } => "API-009",
+            Error::TooNew { .. } => "API-010",
         }
     }
 
@@ -111,6 +118,7 @@ impl Error {
             | Error::Refused { cause, .. }
             | Error::Unavailable { cause }
             | Error::ReadOnly { cause }
+            | Error::TooNew { cause }
             | Error::Internal { cause, .. } => cause.clone(),
         }
     }
@@ -124,6 +132,9 @@ impl Error {
             | Error::Refused { next, .. }
             | Error::TooMuch { next, .. } => next.clone(),
             Error::Unavailable { .. } | Error::Internal { .. } => "taffrail check".to_owned(),
+            Error::TooNew { .. } => {
+                "on the hub's machine: start the version of taffrail-hub that wrote the log".to_owned()
+            }
             Error::ReadOnly { .. } => {
                 "on the hub's machine: stop the hub, taffrail-hub restore --key FILE, start it".to_owned()
             }
@@ -136,7 +147,7 @@ impl Error {
             Error::NotFound { .. } => Code::NotFound,
             Error::Invalid { .. } => Code::InvalidArgument,
             Error::Conflict { .. } => Code::AlreadyExists,
-            Error::Refused { .. } | Error::ReadOnly { .. } => Code::FailedPrecondition,
+            Error::Refused { .. } | Error::ReadOnly { .. } | Error::TooNew { .. } => Code::FailedPrecondition,
             Error::Unavailable { .. } => Code::Unavailable,
             Error::TooMuch { .. } => Code::ResourceExhausted,
             Error::Internal { .. } => Code::Internal,

@@ -22,4 +22,4 @@ mod tests;
 pub use clock::{Clock, wall};
 pub use handle::{Answered, Gone, Handle, Post};
 pub use looping::{Driver, Performer, SHORT};
-pub use replay::{Error as ReplayError, replay};
+pub use replay::{Error as ReplayError, replay, replay_known};

@@ -6,6 +6,7 @@ use crate::api::service::Answer;
 use crate::log::Room;
 use crate::perform::GitStatus;
 use std::path::Path;
+use taffrail_core::node::hub::ReadOnly;
 use taffrail_core::time::At;
 use taffrail_proto::v1::{ConnectionStatus, Part, PartStatus, View};
 
@@ -20,9 +21,10 @@ struct Looked {
     sources: Vec<(String, String, bool)>,
     clusters: usize,
     silent: Vec<String>,
+    refused: Vec<String>,
     failures: Vec<String>,
     epoch: u64,
-    read_only: Option<String>,
+    read_only: Option<(String, bool)>,
     unadopted: usize,
 }
 
@@ -50,7 +52,7 @@ impl FleetService {
             rows.push(git(name, &self.watch.status(url), *parked));
         }
         rows.push(render(&looked.failures));
-        rows.push(clusters(looked.clusters, &looked.silent));
+        rows.push(clusters(&looked));
         Answer { view, value: rows.into_iter().map(|row| row.part(now)).collect() }
     }
 
@@ -93,7 +95,12 @@ fn look(sight: Sight<'_>) -> Looked {
     let silent = joined
         .clone()
         .filter(|(name, cluster)| sight.connection(name, cluster) != ConnectionStatus::Connected);
+    let refused = joined.clone().filter(|(_, cluster)| {
+        let account = cluster.enrolment.as_ref().map(|enrolment| &enrolment.account);
+        account.is_some_and(|account| sight.hub.refused_events(account, sight.at).is_some())
+    });
     Looked {
+        refused: refused.map(|(name, _)| name.to_string()).collect(),
         sources: state
             .sources
             .sources
@@ -104,7 +111,7 @@ fn look(sight: Sight<'_>) -> Looked {
         silent: silent.map(|(name, _)| name.to_string()).collect(),
         failures: state.planner.failures.keys().map(ToString::to_string).collect(),
         epoch: state.planner.epoch,
-        read_only: sight.hub.read_only().map(ToString::to_string),
+        read_only: sight.hub.read_only().map(|why| (why.to_string(), matches!(why, ReadOnly::Newer(_)))),
         unadopted: sight.hub.unadopted(),
     }
 }
@@ -147,7 +154,12 @@ impl Row {
 
 fn epoch(looked: &Looked) -> Row {
     let Looked { epoch, read_only, unadopted, .. } = looked;
-    if let Some(why) = read_only {
+    if let Some((why, true)) = read_only {
+        return Row::new("epoch", PartStatus::Failed, "Read-only: a newer version wrote the log.")
+            .because(why.clone())
+            .then("start the version of taffrail-hub that wrote the log");
+    }
+    if let Some((why, _)) = read_only {
         return Row::new(
             "epoch",
             PartStatus::Failed,
@@ -194,7 +206,16 @@ fn render(failures: &[String]) -> Row {
         .then("taffrail log --kind RenderFailed")
 }
 
-fn clusters(joined: usize, silent: &[String]) -> Row {
+fn clusters(Looked { clusters: joined, silent, refused, .. }: &Looked) -> Row {
+    if !refused.is_empty() {
+        return Row::new(
+            "clusters",
+            PartStatus::Warning,
+            format!("Events of {} are refused.", named(refused)),
+        )
+        .because("two agents have one identity, or an agent has an older journal than it had")
+        .then("taffrail log --kind EventRefused");
+    }
     if silent.is_empty() {
         return Row::new("clusters", PartStatus::Ok, format!("{joined} joined, all heard of."));
     }

@@ -57,6 +57,13 @@ fn conditions(sight: Sight<'_>, name: &ClusterName, cluster: &Cluster) -> Vec<Co
         let message = format!("Its token has expired. Next: taffrail cluster join {name}");
         conditions.push(condition("InvitationExpired", message, 0));
     }
+    let account = cluster.enrolment.as_ref().map(|enrolment| &enrolment.account);
+    if let Some(why) = account.and_then(|account| sight.hub.refused_events(account, sight.at)) {
+        let message = format!(
+            "{why}: two agents have its identity, or one has an older journal. Next: taffrail log --cluster {name} --kind EventRefused"
+        );
+        conditions.push(condition("EventsRefused", message, 0));
+    }
     let refused = sight.hub.refused(name).into_iter().flatten();
     conditions.extend(refused.map(|(app, why)| condition("NotPlaced", format!("{app}: {why}"), 0)));
     conditions.truncate(CONDITIONS_MAX);

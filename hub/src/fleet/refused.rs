@@ -21,6 +21,7 @@ pub(super) fn told(rejected: Rejected) -> Error {
         Rejected::ReadOnly { why } => {
             Error::ReadOnly { cause: format!("It was restored from an older backup: {why}.") }
         }
+        Rejected::TooNew { why } => Error::TooNew { cause: format!("{why}.") },
         Rejected::Epoch(_) => refused(sentence, "An epoch begins once.", "taffrail check"),
         Rejected::UnknownApp(app) => Error::NotFound { what: "app", name: app.to_string() },
         Rejected::NotPlaced { app, .. } => refused(

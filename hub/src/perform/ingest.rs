@@ -103,7 +103,7 @@ impl Desk {
             }
         };
         let Answered { reply, index, epoch } = answered;
-        if matches!(reply, Reply::Refused { .. }) {
+        if matches!(reply, Reply::Refused { .. } | Reply::Forked { .. }) {
             self.entry(account, |known| known.key = None);
         }
         encode_reply(&reply, account, epoch, index, &self.vault.signer)

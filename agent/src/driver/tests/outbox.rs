@@ -4,7 +4,7 @@ use super::{PATIENCE, account, event, numbering, until, west};
 use crate::bus;
 use crate::driver::{Outbox, Prover, Sent, Showing, Shown};
 use crate::identity::{Keys, Member};
-use crate::journal::{Error, Journal, Memory, Write};
+use crate::journal::{Error, FORKED, Journal, Memory, Write};
 use crate::kube::ApiError;
 use crate::park::Park;
 use async_trait::async_trait;
@@ -15,9 +15,10 @@ use std::time::Duration;
 use taffrail_core::cluster::{Chain as Head, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
+use taffrail_core::node::hub::Reply;
 use taffrail_core::time::{At, Span};
 use taffrail_proto::journal::{Chain, Parked};
-use taffrail_proto::report::{encode_gap, encode_receipt, encode_refusal, open_request};
+use taffrail_proto::report::{encode_gap, encode_receipt, encode_refusal, encode_reply, open_request};
 use taffrail_proto::sign::SigningKey;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
@@ -47,6 +48,8 @@ enum Answer {
     Gap,
     /// The request is refused.
     Refused,
+    /// Another has used the numbers.
+    Forked,
 }
 
 /// One request as the hub saw it.
@@ -117,6 +120,10 @@ fn answer(answer: Answer, incarnation: u64, seq: u64) -> Option<Bytes> {
         Answer::Forged => receipt(incarnation, seq, HELD, &SigningKey::from_seed([2; 32])),
         Answer::Gap => Some(encode_gap(Head::default())),
         Answer::Refused => Some(encode_refusal("no")),
+        Answer::Forked => {
+            let reply = Reply::Forked { reason: "another event has this number".into() };
+            encode_reply(&reply, &account(), 1, 1, &hub_key())
+        }
     };
     bytes.map(Bytes::from)
 }
@@ -153,7 +160,7 @@ async fn house_with(events: usize, answers: &[Answer], heartbeat: Duration, park
     });
 
     let shelf = Arc::new(Shelf::default());
-    let shown = watch::Sender::new(Shown { last_seq: events as u64, held: HELD });
+    let shown = watch::Sender::new(Shown { last_seq: events as u64, held: HELD, times_back: 0 });
     let showing = watch::Sender::new(Showing { head: (0, Digest::default()), ..Showing::default() });
     let (sent, behind, stop) = (watch::Sender::default(), Arc::new(Notify::new()), CancellationToken::new());
     let removed = CancellationToken::new();
@@ -228,10 +235,15 @@ async fn what_a_receipt_does_not_cover_is_sent_again() {
 }
 
 #[tokio::test]
-async fn a_receipt_beyond_what_was_sent_removes_only_what_was_sent() {
-    let mut house = house(2, &[Answer::UpTo(9)], NEVER).await;
-    house.receipted(2).await;
-    assert_eq!((house.left(), house.journal.load().unwrap().receipted), (vec![], 2));
+async fn whose_numbers_another_has_used_forgets_nothing_and_ends_with_a_note_for_the_next_start() {
+    for told in [Answer::UpTo(9), Answer::Forked] {
+        let house = house(2, &[Answer::Lost, told], NEVER).await;
+        let ended = tokio::time::timeout(PATIENCE, house.end).await.unwrap().unwrap();
+        assert!(matches!(ended, Err(Error::Forked { incarnation: INCARNATION })), "{told:?}: {ended:?}");
+        let kept = house.journal.load().unwrap();
+        assert_eq!(kept.receipted, 0, "{told:?}: what the hub has under these numbers is another's");
+        assert!(kept.settings.contains_key(FORKED), "{told:?}");
+    }
 }
 
 #[tokio::test]
@@ -270,7 +282,7 @@ async fn after_the_removal_of_the_cluster_nothing_is_sent_and_nothing_is_forgott
     let mut house = house(2, &[Answer::Refused, Answer::Refused], NEVER).await;
     house.requests(1).await;
     house.removed.cancel();
-    house.shown.send_replace(Shown { last_seq: 3, held: HELD });
+    house.shown.send_replace(Shown { last_seq: 3, held: HELD, times_back: 0 });
     assert!(!house.end.is_finished(), "it waits for the end of the process");
     house.stop.cancel();
     tokio::time::timeout(PATIENCE, house.end).await.unwrap().unwrap().unwrap();

@@ -77,18 +77,21 @@ pub enum Ingested {
         reason: &'static str,
         /// The first number that does not fit.
         seq: u64,
+        /// Whether its numbers were used by another before it: its journal is a copy, or older than it was.
+        forked: bool,
     },
 }
 
 /// Judges a batch against the chain of its cluster.
 ///
 /// Links at or below the recorded number are repeats: they are skipped, because only the head's hash is kept here; a
-/// repeat of the head itself must be equal to it. A higher incarnation starts a new chain at number 1.
+/// repeat of the head itself must be equal to it. Whoever sent less than the head sees by the receipt that another has used
+/// its numbers. A higher incarnation starts a new chain at number 1.
 pub fn ingest(enrolment: &Enrolment, batch: &Batch) -> Ingested {
     let known = enrolment.chain;
     let first = batch.links.first().map_or(known.seq + 1, |link| link.seq);
     if batch.incarnation < known.incarnation {
-        return Ingested::Forged { reason: "the incarnation is over", seq: first };
+        return Ingested::Forged { reason: "the incarnation is over", seq: first, forked: false };
     }
     let mut chain = if batch.incarnation > known.incarnation {
         Chain { incarnation: batch.incarnation, seq: 0, hash: Digest::default() }
@@ -96,18 +99,21 @@ pub fn ingest(enrolment: &Enrolment, batch: &Batch) -> Ingested {
         known
     };
     let mut from = batch.links.len();
-    let mut last = None;
+    let mut last: Option<&Link> = None;
     for (position, link) in batch.links.iter().enumerate() {
-        if last.is_some_and(|last: u64| link.seq != last + 1) {
-            return Ingested::Forged {
-                reason: "the numbers in the batch are not consecutive",
-                seq: link.seq,
-            };
+        if last.is_some_and(|last| link.seq != last.seq + 1) {
+            let reason = "the numbers in the batch are not consecutive";
+            return Ingested::Forged { reason, seq: link.seq, forked: false };
         }
-        last = Some(link.seq);
+        if last.is_some_and(|last| link.previous != last.hash) {
+            let reason = "the events in the batch are no chain";
+            return Ingested::Forged { reason, seq: link.seq, forked: false };
+        }
+        last = Some(link);
         if link.seq <= chain.seq {
             if link.seq == chain.seq && link.hash != chain.hash {
-                return Ingested::Forged { reason: "another event has this number", seq: link.seq };
+                let reason = "another event has this number";
+                return Ingested::Forged { reason, seq: link.seq, forked: true };
             }
             continue;
         }
@@ -115,7 +121,8 @@ pub fn ingest(enrolment: &Enrolment, batch: &Batch) -> Ingested {
             return Ingested::Gap { chain };
         }
         if link.previous != chain.hash {
-            return Ingested::Forged { reason: "the previous hash is another", seq: link.seq };
+            let reason = "the previous hash is another";
+            return Ingested::Forged { reason, seq: link.seq, forked: true };
         }
         from = from.min(position);
         chain = Chain { incarnation: chain.incarnation, seq: link.seq, hash: link.hash };

@@ -171,7 +171,8 @@ fn a_batch_is_taken_from_the_first_new_link_or_not_at_all() {
     other_head.links[1].hash = digest(9);
     let mut hole = batch(2, [6, 8]);
     hole.links[1].previous = hole.links[0].hash;
-    let forged = |reason, seq| Ingested::Forged { reason, seq };
+    let forged = |reason, seq| Ingested::Forged { reason, seq, forked: false };
+    let used = |reason, seq| Ingested::Forged { reason, seq, forked: true };
     let cases = [
         ("a heartbeat", batch(2, []), Ingested::Accepted { chain: chain(2, 5), from: 0 }),
         ("the next", batch(2, [6]), Ingested::Accepted { chain: chain(2, 6), from: 0 }),
@@ -181,9 +182,9 @@ fn a_batch_is_taken_from_the_first_new_link_or_not_at_all() {
         ("a gap", batch(2, [7]), Ingested::Gap { chain: chain(2, 5) }),
         ("the end of numbers", batch(2, [u64::MAX]), Ingested::Gap { chain: chain(2, 5) }),
         ("a hole inside", hole, forged("the numbers in the batch are not consecutive", 8)),
-        ("another event at the head", other_head, forged("another event has this number", 5)),
-        ("another previous", wrong_previous, forged("the previous hash is another", 6)),
-        ("another previous later", wrong_later, forged("the previous hash is another", 7)),
+        ("another event at the head", other_head, used("another event has this number", 5)),
+        ("another previous", wrong_previous, used("the previous hash is another", 6)),
+        ("another previous later", wrong_later, forged("the events in the batch are no chain", 7)),
         ("backwards", batch(2, [7, 6]), Ingested::Gap { chain: chain(2, 5) }),
         ("twice the same", batch(2, [6, 6]), forged("the numbers in the batch are not consecutive", 6)),
         ("an older incarnation", batch(1, [6]), forged("the incarnation is over", 6)),
@@ -197,7 +198,7 @@ fn a_batch_is_taken_from_the_first_new_link_or_not_at_all() {
     }
     let mut first = batch(3, [1]);
     first.links[0].previous = known.chain.hash;
-    assert_eq!(ingest(&known, &first), forged("the previous hash is another", 1), "starts at nothing");
+    assert_eq!(ingest(&known, &first), used("the previous hash is another", 1), "starts at nothing");
 }
 
 proptest! {

@@ -59,6 +59,12 @@ pub enum Rejected {
         /// What shows it.
         why: String,
     },
+    /// A newer version wrote the log.
+    #[error("the hub is read-only: a newer version wrote its log")]
+    TooNew {
+        /// What shows it.
+        why: String,
+    },
     /// No cluster has this app.
     #[error("no cluster has an app {0}")]
     UnknownApp(AppId),

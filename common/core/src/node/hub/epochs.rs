@@ -1,7 +1,5 @@
-//! Epochs: when the hub only reads, what a cluster shows, and what may change after a restore.
+//! Epochs: when a log is too old, what a cluster shows, and what may change after a restore.
 
-use super::command::Rejected;
-use super::input::{Input, Reply};
 use super::step::Hub;
 use crate::catalog::Placement;
 use crate::cluster::Proof;
@@ -12,42 +10,12 @@ use crate::id::{AppId, ClusterName};
 use crate::source::{Sighting, Track};
 use crate::time::At;
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 
 impl Hub {
-    /// Why the hub only reads; `None` while it serves. It ends by a new epoch.
-    pub fn read_only(&self) -> Option<&epoch::Behind> {
-        self.durable.epochs.behind.as_ref()
-    }
-
     /// Clusters that have not shown yet what they hold, since a new epoch began.
     pub fn unadopted(&self) -> usize {
         self.durable.planner.fleet.values().filter(|desired| desired.unadopted).count()
-    }
-
-    /// Takes an input of a hub that only reads: whoever asks is refused, agents keep their events, and nothing is recorded.
-    pub(super) fn refuse(&mut self, input: Input, at: At) {
-        let Some(behind) = self.read_only() else { return };
-        let reason = alloc::format!("the hub is read-only, its log is too old: {behind}");
-        let (token, reply) = match input {
-            Input::Ordered { token, .. } => {
-                (token, Reply::Rejected(Rejected::ReadOnly { why: behind.to_string() }))
-            }
-            Input::Joining { token, .. } | Input::Forged { token, .. } => (token, Reply::Refused { reason }),
-            Input::Batched { token, account, batch, .. } => {
-                if let Some(name) = self.durable.clusters.accounts.get(&account).cloned() {
-                    self.heard.insert(name.clone(), at);
-                    self.vitals.insert(name, batch.vitals);
-                }
-                (token, Reply::Refused { reason })
-            }
-            Input::Started { .. } => {
-                self.started_at = at;
-                return;
-            }
-            _ => return,
-        };
-        self.out.replies.push((token, reply));
     }
 
     /// The offline key was made, or found where it was made before.

@@ -13,6 +13,9 @@ use alloc::vec::Vec;
 /// One refusal per account is recorded in this time; the rest are only answered, so that a flood cannot fill the log.
 const REFUSAL_EVERY: Span = Span::secs(10);
 
+/// For so long after a refusal status shows it: an agent that is refused tries again at least every half minute.
+const REFUSAL_SHOWN: Span = Span::secs(120);
+
 impl Hub {
     pub(super) fn join(&mut self, token: u64, request: &JoinRequest, at: At) {
         let reply = match cluster::join(&self.durable.clusters, request, at) {
@@ -58,8 +61,11 @@ impl Hub {
         }
         let Some((_, _, enrolment)) = self.durable.clusters.by_account(account) else { return };
         match cluster::ingest(enrolment, batch) {
-            Ingested::Forged { reason, seq } => {
-                self.forged(token, account, reason.to_string(), batch.incarnation, seq, at);
+            Ingested::Forged { reason, seq, forked } => {
+                self.refuse_events(account, reason, batch.incarnation, seq, at);
+                let reason = reason.to_string();
+                let reply = if forked { Reply::Forked { reason } } else { Reply::Refused { reason } };
+                self.out.replies.push((token, reply));
             }
             Ingested::Gap { chain } => {
                 self.hear(&name, at);
@@ -114,6 +120,12 @@ impl Hub {
         }
     }
 
+    /// Why events of an account were refused lately, if they were.
+    pub fn refused_events(&self, account: &AccountKey, at: At) -> Option<&str> {
+        let (_, last, why) = self.refusals.get(account)?;
+        (at.since(*last) < REFUSAL_SHOWN).then_some(why)
+    }
+
     pub(super) fn forged(
         &mut self,
         token: u64,
@@ -123,15 +135,21 @@ impl Hub {
         seq: u64,
         at: At,
     ) {
-        let recent = self.refusals.get(account).is_some_and(|last| at.since(*last) < REFUSAL_EVERY);
-        if !recent {
-            self.refusals.insert(account.clone(), at);
+        self.refuse_events(account, &reason, incarnation, seq, at);
+        self.out.replies.push((token, Reply::Refused { reason }));
+    }
+
+    /// Remembers that events were refused, and records it.
+    fn refuse_events(&mut self, account: &AccountKey, why: &str, incarnation: u64, seq: u64, at: At) {
+        let recorded = self.refusals.get(account).map(|(recorded, ..)| *recorded);
+        let recent = recorded.filter(|recorded| at.since(*recorded) < REFUSAL_EVERY);
+        self.refusals.insert(account.clone(), (recent.unwrap_or(at), at, why.to_string()));
+        if recent.is_none() {
             let mut context = Context::new(Actor::Hub, at);
             context.cluster = self.durable.clusters.accounts.get(account).cloned();
-            let fact =
-                HubFact::EventRefused { account: account.clone(), reason: reason.clone(), incarnation, seq };
+            let reason = why.to_string();
+            let fact = HubFact::EventRefused { account: account.clone(), reason, incarnation, seq };
             self.record(HubEvent { context, fact });
         }
-        self.out.replies.push((token, Reply::Refused { reason }));
     }
 }

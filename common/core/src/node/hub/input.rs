@@ -198,6 +198,11 @@ pub enum Reply {
         /// Why.
         reason: String,
     },
+    /// The request was refused: the agent's journal is a copy, or older than it was, and another has used its numbers.
+    Forked {
+        /// What shows it.
+        reason: String,
+    },
 }
 
 /// What a step asks its shell to do, in this order. Replies and effects are held back until the appends are durable.

@@ -16,6 +16,7 @@ mod epochs;
 mod ingest;
 mod input;
 mod plan;
+mod reading;
 mod silence;
 mod step;
 #[cfg(test)]
@@ -25,4 +26,5 @@ pub use command::{Command, Rejected};
 pub use debt::{Debt, Effect, Previous};
 pub use durable::Durable;
 pub use input::{Append, Foreign, Input, Outcome, Outputs, Rendered, Reply, Settings};
+pub use reading::{Newer, ReadOnly};
 pub use step::Hub;

@@ -4,6 +4,7 @@ use super::command;
 use super::debt::{Book, Debt};
 use super::durable::Durable;
 use super::input::{Append, Input, Outcome, Outputs, Rendered, Reply, Settings};
+use super::reading::Newer;
 use crate::catalog::{self, Destination, Reading, Root};
 use crate::cluster::Vitals;
 use crate::desired::Mark;
@@ -20,13 +21,16 @@ use alloc::vec::Vec;
 #[derive(Clone, Debug)]
 pub struct Hub {
     pub(super) durable: Durable,
+    /// What the log goes on with, if this version does not know it.
+    pub(super) newer: Option<Newer>,
     pub(super) settings: Settings,
     pub(super) out: Outputs,
     pub(super) book: Book,
     pub(super) heard: BTreeMap<ClusterName, At>,
     pub(super) vitals: BTreeMap<ClusterName, Vitals>,
     pub(super) deadlines: BTreeSet<(At, ClusterName)>,
-    pub(super) refusals: BTreeMap<AccountKey, At>,
+    /// By account: when a refusal of its events was recorded, when the last one was, and why.
+    pub(super) refusals: BTreeMap<AccountKey, (At, At, String)>,
     pub(super) started_at: At,
     pub(super) dirty: BTreeSet<ClusterName>,
     pub(super) uses: BTreeMap<ClusterName, BTreeSet<Variant>>,
@@ -54,6 +58,7 @@ impl Hub {
     pub fn new(durable: Durable, settings: Settings) -> Hub {
         Hub {
             durable,
+            newer: None,
             settings,
             out: Outputs::default(),
             book: Book::default(),
@@ -114,7 +119,7 @@ impl Hub {
         let at = at.max(self.durable.appended_at);
         self.out = Outputs { first: self.durable.index + 1, appended_at: at, ..Outputs::default() };
         let raises = matches!(&input, Input::Ordered { command: command::Command::RaiseEpoch(_), .. });
-        if self.read_only().is_some() && !raises {
+        if self.read_only().is_some() && (!raises || self.newer.is_some()) {
             self.refuse(input, at);
             return core::mem::take(&mut self.out);
         }

@@ -128,7 +128,7 @@ fn events_are_taken_in_order_each_once() {
         assert_eq!(out.appends.len(), appended, "{what}");
         let found = match reply(&out) {
             Reply::Receipt { chain, .. } | Reply::Gap { chain } => Some(chain.seq),
-            Reply::Refused { .. } => None,
+            Reply::Forked { .. } => None,
             other => panic!("{what}: {other:?}"),
         };
         assert_eq!(found, stands, "{what}");

@@ -7,7 +7,7 @@ use crate::desired::{Index, Mark};
 use crate::digest::Digest;
 use crate::epoch::{Evidence, Grant, GrantKind};
 use crate::event::{AgentFact, HubFact};
-use crate::node::hub::{Append, Command, Effect, Hub, Input, Outputs, Rejected, Reply, Settings};
+use crate::node::hub::{Append, Command, Effect, Hub, Input, Newer, Outputs, Rejected, Reply, Settings};
 use crate::time::Span;
 use alloc::string::String;
 use alloc::vec;
@@ -123,9 +123,8 @@ fn a_log_that_is_too_old_makes_the_hub_read_only_for_every_restart() {
         assert_eq!((kinds(&out), asked(&out)), (vec!["LogBehind"], vec![]), "{way}");
         let events = world.log.len();
         for _ in 0..2 {
-            let why = world.hub.read_only().expect(way).clone();
+            let told = world.hub.read_only().map(|why| alloc::string::ToString::to_string(&why)).expect(way);
             let refused = world.cluster(cluster::Command::Remove(name("west")));
-            let told = alloc::string::ToString::to_string(&why);
             assert_eq!(reply(&refused), &Reply::Rejected(Rejected::ReadOnly { why: told }), "{way}");
             let joins = world.step(Input::Joining { token: 7, request: request("east") });
             assert!(matches!(reply(&joins), Reply::Refused { .. }), "{way}");
@@ -136,6 +135,25 @@ fn a_log_that_is_too_old_makes_the_hub_read_only_for_every_restart() {
         }
         assert_eq!(world.log.len(), events, "{way}: nothing is recorded");
     }
+}
+
+#[test]
+fn over_a_log_that_a_newer_version_wrote_the_hub_only_reads_and_no_epoch_ends_that() {
+    let (mut world, _) = restored();
+    let newer = Newer { index: 9, kind: "FromTheFuture".into() };
+    world.hub = Hub::new(world.replay(), Settings { lease: LEASE }).before(Some(newer));
+    world.in_flight.clear();
+    let why = "event 9 is of kind FromTheFuture, which this version does not know and must not skip";
+    let rejected = Reply::Rejected(Rejected::TooNew { why: why.into() });
+    let events = world.log.len();
+    world.step(Input::Started { version: "1.0.0".into(), epoch: 1 });
+    assert_eq!(reply(&world.cluster(cluster::Command::Remove(name("west")))), &rejected);
+    assert_eq!(reply(&world.order(Command::RaiseEpoch(grant(2)))), &rejected);
+    let joins = world.step(Input::Joining { token: 7, request: request("east") });
+    assert!(matches!(reply(&joins), Reply::Refused { .. }));
+    assert!(matches!(reply(&world.says("west", None)), Reply::Refused { .. }));
+    world.push("shop", &commit(2));
+    assert_eq!((world.hub.next_wake(), world.log.len()), (None, events), "nothing is recorded");
 }
 
 #[test]
@@ -174,7 +192,7 @@ fn an_epoch_begins_above_everything_that_was_found() {
     let (mut world, lost) = restored();
     shows(&mut world, Proof { index: Some(Index { mark: mark(3, 1), ..lost.held }), ..Proof::default() });
     assert!(matches!(
-        world.hub.read_only().unwrap().evidence,
+        world.hub.state().epochs.behind.as_ref().unwrap().evidence,
         Evidence::Index { found, .. } if found == mark(3, 1)
     ));
     let out = world.order(Command::RaiseEpoch(grant(3)));
