@@ -74,17 +74,18 @@ impl Place {
         self.put_mark(mirrored.held, incarnation).await
     }
 
-    /// Writes the mark after every index that was taken, until `stop`.
+    /// Writes the mark after every index that was taken, and again when the cluster was restored, until `stop`.
     pub async fn mirror(&self, incarnation: u64, mut shown: watch::Receiver<Shown>, stop: CancellationToken) {
         let mut written = None;
         loop {
-            let held = shown.borrow_and_update().held;
-            let failed = written != Some(held) && {
+            let Shown { held, times_back, .. } = *shown.borrow_and_update();
+            let now = Some((held, times_back));
+            let failed = written != now && {
                 match self.put_mark(held, incarnation).await {
-                    Ok(()) => written = Some(held),
+                    Ok(()) => written = now,
                     Err(error) => tracing::warn!(error = %error, "mark not mirrored, will retry"),
                 }
-                written != Some(held)
+                written != now
             };
             tokio::select! {
                 changed = shown.changed() => if changed.is_err() { return },

@@ -8,10 +8,11 @@ use crate::kube::Watch;
 use crate::outbox::Outbox;
 use crate::plan::{Mistake, Point};
 use crate::round::Round;
+use crate::site_work::Ask;
 use crate::world::{Happening, World};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use taffrail_core::desired::{Entry, Index, Mark, Permit};
+use taffrail_core::desired::{Index, Mark, Permit};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, AppId};
 use taffrail_core::node::agent::{Act, Agent, Input};
@@ -104,7 +105,7 @@ pub(crate) enum Waiter {
     /// The outbox, for the receipt up to here.
     Outbox,
     /// Loading a bundle.
-    Load(AppId, u64, Box<Entry>),
+    Load(Ask),
 }
 
 /// One thing that the process does.
@@ -121,7 +122,7 @@ pub(crate) enum SiteJob {
     /// A task posts what came of it.
     Post(Box<Input>),
     /// A bundle was fetched, or not.
-    Fetched(AppId, u64, Box<Entry>),
+    Fetched(Ask),
     /// An index comes, live or read.
     Index(Bytes),
     /// The stored index is read, if the timer is still the one that counts.
@@ -230,7 +231,7 @@ impl World {
             SiteJob::Synced => self.synced_site(site),
             SiteJob::Act(act) => self.begin(site, *act),
             SiteJob::Post(input) => self.post_site(site, *input),
-            SiteJob::Fetched(app, run, entry) => self.fetched(site, app, run, *entry),
+            SiteJob::Fetched(ask) => self.fetched(site, ask),
             SiteJob::Index(sealed) => self.index_comes(site, &sealed),
             SiteJob::Look(look) => self.look_for_index(site, look),
             SiteJob::Behind => self.read_index(site),
@@ -402,7 +403,7 @@ impl World {
                 self.rearm_site(site);
             }
             Waiter::Outbox => self.outbox_receipted(site),
-            Waiter::Load(app, run, entry) => self.unpack(site, app, run, &entry),
+            Waiter::Load(ask) => self.unpack(site, ask),
         }
     }
 
@@ -430,9 +431,13 @@ impl World {
             process.acts -= 1;
         }
         match effect {
-            Effect::Load { run, entry } => {
+            Effect::Load { run, entry, recall } => {
                 let pause = self.random.between(1, 40);
-                self.site_after(site, pause, SiteJob::Fetched(app, run, Box::new(entry)));
+                self.site_after(
+                    site,
+                    pause,
+                    SiteJob::Fetched(Ask { app, run, recall, entry: Box::new(entry) }),
+                );
             }
             effect => self.request(site, app, effect),
         }

@@ -7,6 +7,7 @@ use crate::site::{Message, SiteJob, Waiter};
 use crate::world::World;
 use bytes::Bytes;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use taffrail_core::catalog::object_rules::{Prune, judge};
 use taffrail_core::desired::{Entry, Mark};
 use taffrail_core::digest::Digest;
@@ -14,51 +15,95 @@ use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::Input;
 use taffrail_core::object::{Key, key::version_of};
-use taffrail_core::sync::Object;
+use taffrail_core::sync::{Object, Recalled, Stray};
 use taffrail_proto::bundle;
 use taffrail_proto::index;
 use taffrail_proto::sign::sha256;
+
+/// A bundle that is asked for.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    /// Whose.
+    pub(crate) app: AppId,
+    /// The run that asks.
+    pub(crate) run: u64,
+    /// The inventory in the cluster is asked for, too.
+    pub(crate) recall: bool,
+    /// The entry.
+    pub(crate) entry: Box<Entry>,
+}
 
 /// Pause between two looks at the stored index while nothing happens, as in the agent's bus.
 const LOOK: u64 = 60_000;
 
 impl World {
     /// The bundle comes from the journal, or from the bus into the journal.
-    pub(crate) fn fetched(&mut self, site: usize, app: AppId, run: u64, entry: Entry) {
+    pub(crate) fn fetched(&mut self, site: usize, ask: Ask) {
+        let (digest, id) = (ask.entry.digest, ask.entry.sealed);
         let journal = self.sites[site].journal.as_ref();
-        if journal.is_some_and(|journal| journal.bundles.contains_key(&entry.digest)) {
-            return self.unpack(site, app, run, &entry);
+        if journal.is_some_and(|journal| journal.bundles.contains_key(&digest)) {
+            return self.unpack(site, ask);
         }
-        let key = self.process(site).and_then(|process| process.keys.get(&entry.sealed).copied());
+        let key = self.process(site).and_then(|process| process.keys.get(&id).copied());
         let reachable = !self.arrivals(site).is_empty();
-        let sealed = self.broker.bundles.get(&entry.sealed).filter(|_| reachable).cloned();
+        let sealed = self.broker.bundles.get(&id).filter(|_| reachable).cloned();
         let opened = match (key, sealed) {
             (Some(key), Some(sealed)) => {
-                let packed = taffrail_proto::seal::open_bundle(entry.sealed, &key, sealed.to_vec()).ok();
-                packed.and_then(|packed| bodies(&packed, entry.digest).ok())
+                let packed = taffrail_proto::seal::open_bundle(id, &key, sealed.to_vec()).ok();
+                packed.and_then(|packed| bodies(&packed, digest).ok())
             }
             _ => None,
         };
         match opened {
             Some(bodies) => {
-                let kept = Write::Bundle(entry.digest, bodies);
-                self.commit(site, vec![kept], Waiter::Load(app, run, Box::new(entry)));
+                self.commit(site, vec![Write::Bundle(digest, bodies)], Waiter::Load(ask));
             }
-            None if self.has(Mistake::EmptyBundle) => {
-                self.post_site(site, Input::Loaded { app, run, objects: Ok(Vec::new()) });
-            }
-            None => self.post_site(site, Input::Loaded { app, run, objects: Err("fetch the bundle".into()) }),
+            None if self.has(Mistake::EmptyBundle) => self.loaded(site, ask, Ok(Vec::new())),
+            None => self.loaded(site, ask, Err("fetch the bundle".into())),
         }
     }
 
-    pub(crate) fn unpack(&mut self, site: usize, app: AppId, run: u64, entry: &Entry) {
+    pub(crate) fn unpack(&mut self, site: usize, ask: Ask) {
         let journal = self.sites[site].journal.as_ref();
-        let held = journal.and_then(|journal| journal.bundles.get(&entry.digest));
+        let held = journal.and_then(|journal| journal.bundles.get(&ask.entry.digest));
         let objects = match held {
             Some(bodies) => bodies.iter().map(|(content, body)| object(*content, body)).collect(),
             None => Err("the journal no longer holds the bundle".into()),
         };
-        self.post_site(site, Input::Loaded { app, run, objects });
+        self.loaded(site, ask, objects);
+    }
+
+    /// Answers with the objects and, where that was asked for, with what the inventory in the cluster says.
+    fn loaded(&mut self, site: usize, ask: Ask, objects: Result<Vec<Object>, String>) {
+        let failed = ask.recall && self.strikes(Fault::ApiErrors, 120);
+        let Ask { app, run, recall, .. } = ask;
+        let (objects, recalled) = match objects {
+            Ok(_) if failed => {
+                (Err("the inventory in the cluster cannot be read".into()), Recalled::default())
+            }
+            Ok(objects) if recall => {
+                let recalled = self.recalled(site, &app, &objects);
+                (Ok(objects), recalled)
+            }
+            objects => (objects, Recalled::default()),
+        };
+        self.post_site(site, Input::Loaded { app, run, objects, recalled });
+    }
+
+    fn recalled(&mut self, site: usize, app: &AppId, objects: &[Object]) -> Recalled {
+        let api = &self.sites[site].api;
+        let Some(members) = api.inventories.get(app) else {
+            return Recalled { lacks: true, ..Recalled::default() };
+        };
+        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
+        let lacks = wanted.iter().any(|key| !members.contains(*key));
+        let beyond = members.iter().filter(|key| !wanted.contains(key));
+        let stray = |key: &Key| {
+            let live = api.objects.get(key).filter(|live| live.part_of.as_ref() == Some(app))?;
+            let (version, uid) = ("v1".to_owned(), live.fingerprint().uid);
+            Some(Stray { key: key.clone(), version, uid, keep: live.keep })
+        };
+        Recalled { strays: beyond.filter_map(stray).collect(), lacks }
     }
 
     /// An index comes: opened, verified, and handed to the driver.

@@ -36,6 +36,7 @@ pub fn encode_item(of: &Key, item: &Item) -> Vec<u8> {
         uid: item.uid.clone(),
         owned: item.owned,
         keep: item.keep,
+        written: item.written,
     }
     .encode_to_vec()
 }
@@ -61,6 +62,7 @@ fn read_item(raw: v1::JournalItem) -> Result<(Key, Item), Error> {
         uid: raw.uid,
         owned: raw.owned,
         keep: raw.keep,
+        written: raw.written,
     };
     Ok((read_key(raw.key)?, item))
 }

@@ -1,10 +1,14 @@
 //! An agent alone: what its restarts write, and what ten thousand objects cost.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
+use taffrail_agent::kube::inventory::Inventories;
 use taffrail_agent::kube::secret::Store;
 use taffrail_agent::mark::{Mirrored, Place};
 use taffrail_agent::park::{self, Park as _};
@@ -12,8 +16,9 @@ use taffrail_core::desired::{Mark, Permit};
 use taffrail_core::event::AgentFact;
 use taffrail_core::id::AccountKey;
 use taffrail_proto::journal::{Chain, Parked};
-use taffrail_testkit::apiserver::Seen;
-use taffrail_tests::alone::{Alone, HOME, NAMESPACE, Running};
+use taffrail_testkit::apiserver::{Fault, Seen};
+use taffrail_tests::alone::{Alone, HOME, NAMESPACE, Running, app};
+use taffrail_tests::harness::wait_for;
 
 fn settings(count: usize, round: &str) -> Vec<Value> {
     let one = |number| {
@@ -164,4 +169,75 @@ async fn parked_events_and_the_mark_stand_in_one_secret_and_another_membership_s
     other.put_mark(Mark::default(), 1).await?;
     ensure!(ours.read().await? == Mirrored::default(), "and a new one begins anew");
     Ok(())
+}
+
+fn map(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"round": "1"}})
+}
+
+/// Waits until the namespace has exactly these objects, by name and round.
+async fn has(alone: &Alone, wanted: &[Value]) -> Result<()> {
+    let of = |object: &Value| (object["metadata"]["name"].to_string(), object["data"]["round"].to_string());
+    let wanted: BTreeSet<(String, String)> = wanted.iter().map(of).collect();
+    let people = people(alone).await?;
+    wait_for("the cluster is as it should be", Duration::from_mins(1), async || {
+        let listed = people.list(&ListParams::default()).await?;
+        let found: BTreeSet<(String, String)> =
+            listed.items.iter().map(|item| Ok(of(&serde_json::to_value(item)?))).collect::<Result<_>>()?;
+        ensure!(found == wanted, "it has {found:?}");
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_restored_from_a_backup_is_brought_back_and_only_what_differs_is_written()
+-> Result<()> {
+    let mut alone = Alone::new().await?;
+    let mut first = settings(4, "1");
+    first.extend(["leaves", "same"].map(map));
+    let (mut running, _) = delivered(&mut alone, &first).await?;
+    let backup = alone.server.backup();
+    let mut second = settings(4, "2");
+    second.extend(["comes", "same"].map(map));
+    let index = alone.next(&second)?;
+    let mark = index.index.mark;
+    running.handle.index(index, Permit::None).await;
+    running.synced(mark).await?;
+    let inventories = Inventories::new(&alone.clients().await?.reader, HOME);
+    wait_for("the inventory has forgotten what left", Duration::from_mins(1), async || {
+        let members = inventories.read(&app()).await?.unwrap_or_default();
+        Ok((!members.is_empty() && members.iter().all(|key| key.name != "leaves")).then_some(()))
+    })
+    .await?;
+
+    alone.server.faults().reset_counts();
+    // An API server that is restored is away for a while, and its watches end with it.
+    alone.server.faults().next(1, "watch", "configmaps", Fault::Unavailable);
+    alone.server.restore(backup.clone());
+    running.facts("ClusterWentBack", 1).await.context("noticed by the watch")?;
+    has(&alone, &second).await?;
+    let wanted = ["comes", "settings-0", "settings-1", "settings-2", "settings-3"];
+    ensure!(written(&alone) == wanted, "{:?}", written(&alone));
+    running.synced(mark).await?;
+    running.stop().await?;
+
+    alone.server.faults().reset_counts();
+    alone.server.restore(backup);
+    let mut running = alone.start().await?;
+    running.facts("ClusterWentBack", 2).await.context("noticed by what was written")?;
+    has(&alone, &second).await?;
+    ensure!(written(&alone) == wanted, "{:?}", written(&alone));
+    running.stop().await?;
+
+    alone.server.faults().reset_counts();
+    let mut running = alone.start().await?;
+    let heals = healed(&running.facts("DriftHealed", 1).await?).len();
+    started(&alone, &mut running, heals).await?;
+    ensure!(written(&alone) == ["settings-3"], "and then it rests: {:?}", written(&alone));
+    ensure!(
+        running.facts("ClusterWentBack", 2).await?.iter().filter(|it| it.kind() == "ClusterWentBack").count()
+            == 2
+    );
+    running.stop().await
 }

@@ -42,7 +42,7 @@ async fn a_server_that_is_away_is_unavailable_and_nothing_is_gone() -> Result<()
     let again = bench.apply(config_map("it", "b")).await?;
     loop {
         match watching.next().await? {
-            Change::Failing { .. } | Change::Listed { .. } => {}
+            Change::Failing { .. } | Change::Listed { .. } | Change::WentBack { .. } => {}
             Change::Seen { key, print } => {
                 ensure!(
                     key == applied.key && *print.resource_version == *again.resource_version,

@@ -46,6 +46,8 @@ pub struct Shown {
     pub last_seq: u64,
     /// Mark of the index in force.
     pub held: taffrail_core::desired::Mark,
+    /// How often the cluster was restored from a backup under this process.
+    pub times_back: u64,
 }
 
 /// What is posted to the driver.
@@ -132,7 +134,8 @@ impl Driver {
     ) -> Result<(Driver, Handle, watch::Receiver<Shown>), taffrail_proto::error::Error> {
         let (sender, messages) = mpsc::channel(QUEUE);
         let Driving { agent, journal, snapshot, account, cluster, room, sent } = driving;
-        let first = Shown { last_seq: snapshot.next_seq.saturating_sub(1), held: agent.held().mark };
+        let last_seq = snapshot.next_seq.saturating_sub(1);
+        let first = Shown { last_seq, held: agent.held().mark, times_back: 0 };
         let (shown, seen) = watch::channel(first);
         let (incarnation, next_seq, last_hash) =
             (snapshot.incarnation, snapshot.next_seq, snapshot.last_hash);
@@ -238,7 +241,8 @@ impl Driver {
         if !writes.is_empty() {
             self.journal.commit(writes).await?;
         }
-        let shown = Shown { last_seq: self.ledger.chain.next_seq - 1, held: self.agent.held().mark };
+        let (held, times_back) = (self.agent.held().mark, self.agent.times_back());
+        let shown = Shown { last_seq: self.ledger.chain.next_seq - 1, held, times_back };
         self.shown.send_if_modified(|known| {
             let differs = *known != shown;
             *known = shown;

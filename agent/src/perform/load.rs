@@ -11,8 +11,9 @@ use std::sync::{Arc, PoisonError};
 use taffrail_core::catalog::object_rules::{self, Prune};
 use taffrail_core::desired::Entry;
 use taffrail_core::digest::Digest;
+use taffrail_core::id::AppId;
 use taffrail_core::object::Key;
-use taffrail_core::sync::Object;
+use taffrail_core::sync::{Object, Recalled};
 use taffrail_proto::sign::sha256;
 use taffrail_proto::{bundle, seal};
 
@@ -36,8 +37,14 @@ struct Read {
     defines: Option<(String, String, bool)>,
 }
 
-/// Fetches the entry's bundle if the journal has it not, verifies it, and names its objects with their namespaces.
-pub(super) async fn load(tools: &Arc<Tools>, entry: &Entry) -> anyhow::Result<Vec<Object>> {
+/// Fetches the entry's bundle if the journal has it not, verifies it, and names its objects with their namespaces; with
+/// `recall` also what the inventory in the cluster says.
+pub(super) async fn load(
+    tools: &Arc<Tools>,
+    app: &AppId,
+    entry: &Entry,
+    recall: bool,
+) -> anyhow::Result<(Vec<Object>, Recalled)> {
     let (reading, digest) = (tools.clone(), entry.digest);
     let held = tokio::task::spawn_blocking(move || held(&*reading.journal, digest)).await??;
     let read = match held {
@@ -55,7 +62,10 @@ pub(super) async fn load(tools: &Arc<Tools>, entry: &Entry) -> anyhow::Result<Ve
         }
         Object { key, version: gvk.version, content, keep }
     };
-    Ok(read.into_iter().map(place).collect())
+    let objects: Vec<Object> = read.into_iter().map(place).collect();
+    let recalled =
+        if recall { super::recall::recall(tools, app, &objects).await? } else { Recalled::default() };
+    Ok((objects, recalled))
 }
 
 /// The bundle as the journal has it; `None` if it is not there, or not whole.

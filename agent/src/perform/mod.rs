@@ -2,6 +2,7 @@
 
 mod load;
 mod object;
+mod recall;
 mod seen;
 
 use crate::bus::Bus;
@@ -14,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::{Act, Input};
-use taffrail_core::sync::{Effect, Problem};
+use taffrail_core::sync::{Effect, Problem, Recalled};
 use taffrail_proto::index::Verified;
 use taffrail_proto::seal::BundleKey;
 use taffrail_runtime::telemetry::adopt;
@@ -97,9 +98,13 @@ impl Performer for Perform {
 
 async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Input> {
     match effect {
-        Effect::Load { run, entry } => {
-            let objects = load::load(&tools, &entry).await.map_err(|error| format!("{error:#}"));
-            Some(Input::Loaded { app, run, objects })
+        Effect::Load { run, entry, recall } => {
+            let loaded = load::load(&tools, &app, &entry, recall).await.map_err(|error| format!("{error:#}"));
+            let (objects, recalled) = match loaded {
+                Ok((objects, recalled)) => (Ok(objects), recalled),
+                Err(message) => (Err(message), Recalled::default()),
+            };
+            Some(Input::Loaded { app, run, objects, recalled })
         }
         Effect::Store { run, keys } => {
             let members = keys.into_iter().map(|(key, _)| key).collect();

@@ -110,7 +110,7 @@ pub(super) async fn delete(tools: &Tools, app: &AppId, key: &Key, uid: &str) -> 
     let mut uid = uid.to_owned();
     if uid.is_empty() {
         match marked(tools, app, key).await.map_err(|error| problem(&error))? {
-            Some(found) => uid = found,
+            Some(found) => uid = self::uid(&found),
             None => return Ok(Deleted::Gone),
         }
     }
@@ -123,13 +123,16 @@ pub(super) async fn delete(tools: &Tools, app: &AppId, key: &Key, uid: &str) -> 
     }
 }
 
-/// The uid of a live object that carries the mark of this app's inventory; `None` if it is absent or somebody else's.
-async fn marked(tools: &Tools, app: &AppId, key: &Key) -> Result<Option<String>, ApiError> {
+/// A live object that carries the mark of this app's inventory; `None` if it is absent or somebody else's.
+pub(super) async fn marked(tools: &Tools, app: &AppId, key: &Key) -> Result<Option<Value>, ApiError> {
     let Some(live) = tools.api.get(key).await? else { return Ok(None) };
     let part_of = live.pointer("/metadata/labels").and_then(|labels| labels.get(inventory::PART_OF));
     let ours = part_of.and_then(Value::as_str) == Some(inventory::id(app, &tools.home).as_str());
-    let uid = live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default();
-    Ok(ours.then(|| uid.to_owned()))
+    Ok(ours.then_some(live))
+}
+
+pub(super) fn uid(live: &Value) -> String {
+    live.pointer("/metadata/uid").and_then(Value::as_str).unwrap_or_default().to_owned()
 }
 
 /// Looks at an object: its health, with its pods' causes, and the fields that applying it would take back.

@@ -24,6 +24,12 @@ pub async fn hand_over(changes: &mut mpsc::Receiver<Change>, handle: &Handle, pa
                     handle.input(listed(gvk)).await;
                 }
             }
+            Change::WentBack { gvk, was, is } => {
+                tracing::warn!(kind = %gvk, was, is, "the cluster was restored from a backup, all is verified again");
+                told.remove(&gvk);
+                let Gvk { group, version, kind } = gvk;
+                handle.input(Input::WentBack { kind: (group, version, kind), was, is }).await;
+            }
             Change::Failing { gvk, namespace, error } => {
                 tracing::warn!(kind = %gvk, namespace, error = %error, "watch failed, will retry");
                 if error.kind.is_lasting() {

@@ -172,6 +172,7 @@ fn agent(fact: &AgentFact) -> Value {
         AgentFact::IndexRefused { mark, reason } => {
             json!({"mark": mark.to_string(), "reason": reason.name()})
         }
+        AgentFact::ClusterWentBack { was, is } => json!({"was": was, "is": is}),
         AgentFact::FactsFolded { kind, count, since, until } => {
             json!({"kind": kind, "count": count, "sinceMs": since.0, "untilMs": until.0})
         }

@@ -193,6 +193,9 @@ fn agent(fact: &AgentFact, header: &Header, commit: Option<&CommitId>, cluster: 
             };
             format!("The agent of {cluster} refused index {mark}: {why}.")
         }
+        AgentFact::ClusterWentBack { was, is } => {
+            format!("{cluster} was restored from a backup (version {is} after {was}): all is verified again.")
+        }
         AgentFact::FactsFolded { kind, count, .. } => {
             let of = if header.context.app.is_some() { format!(" of {app}") } else { String::new() };
             format!("The agent of {cluster} had no room for {count} events {kind}{of}; the newest follows.")

@@ -44,6 +44,7 @@ pub fn encode(fact: &AgentFact) -> Vec<u8> {
         AgentFact::IndexRefused { mark: of, reason } => {
             v1::IndexRefused { mark: Some(mark(of)), reason: reason.name().to_owned() }.encode_to_vec()
         }
+        AgentFact::ClusterWentBack { was, is } => v1::ClusterWentBack { was, is }.encode_to_vec(),
         AgentFact::FactsFolded { kind, count, since, until } => {
             v1::FactsFolded { kind, count, since_ms: since.0, until_ms: until.0 }.encode_to_vec()
         }
@@ -169,6 +170,10 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<AgentFact>, Error> {
             let reason = Refusal::ALL.iter().find(|(_, name)| *name == raw.reason).map(|(reason, _)| *reason);
             let reason = reason.ok_or_else(|| field("IndexRefused", "reason", &raw.reason))?;
             AgentFact::IndexRefused { mark: read_mark(raw.mark), reason }
+        }
+        "ClusterWentBack" => {
+            let v1::ClusterWentBack { was, is } = message("ClusterWentBack", payload)?;
+            AgentFact::ClusterWentBack { was, is }
         }
         "FactsFolded" => {
             let v1::FactsFolded { kind, count, since_ms, until_ms } = message("FactsFolded", payload)?;

@@ -275,6 +275,7 @@ fn agent_samples() -> Vec<AgentFact> {
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Lower },
         AgentFact::IndexRefused { mark: MARK, reason: Refusal::Equivocation },
         AgentFact::FactsFolded { kind: "DriftHealed".into(), count: 12, since: At(5), until: At(9) },
+        AgentFact::ClusterWentBack { was: 5230, is: 4711 },
     ]
 }
 

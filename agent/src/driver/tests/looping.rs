@@ -208,7 +208,7 @@ async fn the_journal_is_written_before_anything_is_done() {
         assert!(snapshot.next_seq > 1, "{act:?}: the start was recorded");
     }
     let next_seq = journal.load().unwrap().next_seq;
-    assert_eq!(*running.shown.borrow(), Shown { last_seq: next_seq - 1, held: mark(1) });
+    assert_eq!(*running.shown.borrow(), Shown { last_seq: next_seq - 1, held: mark(1), times_back: 0 });
 }
 
 #[tokio::test]

@@ -52,11 +52,24 @@ pub(super) struct Prints {
     known: BTreeMap<Place, Fingerprint>,
     /// While a list runs: what it held so far.
     listed: Option<BTreeSet<Place>>,
+    /// The list that runs, or the next one, is told as a whole.
+    anew: bool,
 }
 
 impl Prints {
     pub(super) fn new(gvk: Gvk, namespace: Option<&str>) -> Prints {
-        Prints { gvk, namespace: namespace.map(str::to_owned), known: BTreeMap::new(), listed: None }
+        Prints {
+            gvk,
+            namespace: namespace.map(str::to_owned),
+            known: BTreeMap::new(),
+            listed: None,
+            anew: false,
+        }
+    }
+
+    /// Nothing that was told counts any more: the next list is told as a whole, and what it does not hold is gone.
+    pub(super) fn tell_anew(&mut self) {
+        self.anew = true;
     }
 
     /// A list begins: nothing is gone until it is complete.
@@ -71,7 +84,7 @@ impl Prints {
             listed.insert(place.clone());
         }
         let print = Fingerprint::of(metadata);
-        if self.known.get(&place) == Some(&print) {
+        if !self.anew && self.known.get(&place) == Some(&print) {
             return None;
         }
         let key = self.key(&place);
@@ -89,6 +102,7 @@ impl Prints {
     /// The list is complete: what it did not hold is gone.
     pub(super) fn end_list(&mut self) -> Vec<Change> {
         let listed = self.listed.take().unwrap_or_default();
+        self.anew = false;
         let gone: Vec<Place> = self.known.keys().filter(|place| !listed.contains(*place)).cloned().collect();
         let mut changes = Vec::with_capacity(gone.len() + 1);
         for place in gone {
@@ -134,6 +148,7 @@ mod tests {
             Change::Seen { key, print } => format!("seen {} {}", key.name, print.resource_version),
             Change::Gone { key } => format!("gone {}", key.name),
             Change::Listed { .. } => "listed".to_owned(),
+            Change::WentBack { .. } => "went back".to_owned(),
             Change::Failing { .. } => "failing".to_owned(),
         };
         changes.into_iter().map(text).collect()
@@ -163,5 +178,21 @@ mod tests {
         prints.begin_list(); // the list failed half way and began again
         assert_eq!(names(prints.see(&metadata("c", "6"))), ["seen c 6"]);
         assert_eq!(names(prints.end_list()), ["gone a", "listed"]);
+    }
+
+    #[test]
+    fn after_a_restore_equal_states_are_told_once_more_and_what_is_missing_is_gone() {
+        let mut prints = Prints::new(Gvk::new("apps/v1", "Deployment"), None);
+        prints.begin_list();
+        assert_eq!(
+            prints.see(&metadata("a", "1")).into_iter().chain(prints.see(&metadata("b", "2"))).count(),
+            2
+        );
+        prints.end_list();
+        prints.tell_anew();
+        prints.begin_list();
+        assert_eq!(names(prints.see(&metadata("a", "1"))), ["seen a 1"]);
+        assert_eq!(names(prints.end_list()), ["gone b", "listed"]);
+        assert_eq!(names(prints.see(&metadata("a", "1"))), [""; 0]);
     }
 }

@@ -15,7 +15,9 @@
 //! 4. `Gone` means: no longer among the objects that carry our label. Somebody may have removed the label, so whoever
 //!    hears it reads the object before believing that it was deleted.
 //! 5. A kind that leaves the set is forgotten without a word.
-//! 6. When nobody takes changes, the streams wait: the channel is bounded.
+//! 6. A server that has counted back is noticed once it answers after a failure, and else within `PROBE_EVERY`:
+//!    `WentBack`, then the whole list, equal states too. A watch alone would show nothing until it has caught up.
+//! 7. When nobody takes changes, the streams wait: the channel is bounded.
 
 mod fingerprint;
 mod stream;
@@ -61,6 +63,16 @@ pub enum Change {
         gvk: Gvk,
         /// In which namespace; `None` for the whole cluster.
         namespace: Option<String>,
+    },
+    /// The API server has counted back: the cluster was restored from a backup. All of this kind, in this part of the
+    /// cluster, is reported anew.
+    WentBack {
+        /// Which kind.
+        gvk: Gvk,
+        /// The highest version that was seen.
+        was: u64,
+        /// The version now.
+        is: u64,
     },
     /// Nothing is known about this kind, in this part of the cluster, beyond what was reported; another attempt follows.
     Failing {

@@ -9,16 +9,24 @@ use crate::kube::discovery::{Discovery, Served};
 use crate::kube::error::{ApiError, Kind, Secrecy};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use kube::api::Api;
+use kube::api::{Api, ListParams};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::runtime::WatchStreamExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Objects in one page of a list: metadata with managed fields is about 4 KB an object.
 const PAGE: u32 = 50;
+/// Between two looks whether the API server has counted back, while nothing fails. A restore needs a restart of the API
+/// server, which ends every watch; a way in between may hide that.
+pub(super) const PROBE_EVERY: Duration = Duration::from_mins(5);
+/// First and longest pause before such a look after a failure: the server comes back at some time after it.
+const DOUBT_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+/// Longest time for such a look.
+const PROBE_MAX: Duration = Duration::from_secs(10);
 /// First and longest pause before a kind that is not served is looked for again.
 const RESOLVE_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -33,9 +41,20 @@ struct Watched {
     namespace: Option<String>,
     prints: Prints,
     ready: VecDeque<Change>,
-    events: Option<BoxStream<'static, watcher::Result<Event<Metadata>>>>,
+    running: Option<Running>,
     pause: Duration,
     waits: bool,
+    /// The highest version that the server had; zero if it is not known.
+    highest: u64,
+    /// When it is looked at next whether the server has counted back, and the pause after that if it cannot be told.
+    probe_at: Instant,
+    doubt: Duration,
+}
+
+/// A stream that was begun.
+struct Running {
+    api: Api<Metadata>,
+    events: BoxStream<'static, watcher::Result<Event<Metadata>>>,
 }
 
 /// The changes of one kind in one namespace, without one over the cluster; never ends.
@@ -52,9 +71,12 @@ pub(super) fn of_kind(
         namespace: namespace.map(str::to_owned),
         prints: Prints::new(gvk.clone(), namespace),
         ready: VecDeque::new(),
-        events: None,
+        running: None,
         pause: RESOLVE_PAUSE.0,
         waits: false,
+        highest: 0,
+        probe_at: Instant::now(),
+        doubt: DOUBT_PAUSE.0,
     };
     stream::unfold(watched, |mut watched| async {
         let change = watched.next().await;
@@ -69,18 +91,54 @@ impl Watched {
             if let Some(change) = self.ready.pop_front() {
                 return change;
             }
-            match &mut self.events {
-                Some(events) => match events.next().await {
-                    Some(Ok(event)) => self.take(event),
-                    Some(Err(error)) => return self.failing(failure(&self.gvk, &error)),
-                    None => self.events = None,
-                },
-                None => {
-                    if let Err(error) = self.resolve().await {
-                        return self.failing(error);
-                    }
+            let Some(Running { events, .. }) = &mut self.running else {
+                if let Err(error) = self.resolve().await {
+                    return self.failing(error);
                 }
+                continue;
+            };
+            let event = tokio::select! {
+                biased;
+                event = events.next() => event,
+                () = tokio::time::sleep_until(self.probe_at) => {
+                    self.probe().await;
+                    continue;
+                }
+            };
+            match event {
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => {
+                    self.probe_at = Instant::now() + self.doubt;
+                    return self.failing(failure(&self.gvk, &error));
+                }
+                None => self.running = None,
             }
+        }
+    }
+
+    /// Looks whether the server has counted back. A watch that goes on from a version that the server does not have yet
+    /// is silent until the server has come that far, and what changed by the restore is never shown.
+    async fn probe(&mut self) {
+        let Some(Running { api, .. }) = &self.running else { return };
+        let one = ListParams::default().labels(SELECTOR).limit(1);
+        let found = tokio::time::timeout(PROBE_MAX, api.list_metadata(&one)).await;
+        let version = match found {
+            Ok(Ok(list)) => number(list.metadata.resource_version.as_deref()),
+            // The stream itself says what is wrong.
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let Some(is) = version else {
+            self.doubt = (self.doubt * 2).min(DOUBT_PAUSE.1);
+            self.probe_at = Instant::now() + self.doubt;
+            return;
+        };
+        self.doubt = DOUBT_PAUSE.0;
+        self.probe_at = Instant::now() + PROBE_EVERY;
+        let was = std::mem::replace(&mut self.highest, is);
+        if is < was {
+            self.running = None;
+            self.prints.tell_anew();
+            self.ready.push_back(Change::WentBack { gvk: self.gvk.clone(), was, is });
         }
     }
 
@@ -99,11 +157,12 @@ impl Watched {
         }
         self.waits = false;
         self.pause = RESOLVE_PAUSE.0;
-        self.events = Some(self.begin(&served));
+        self.running = Some(self.begin(&served));
+        self.probe_at = Instant::now() + self.doubt;
         Ok(())
     }
 
-    fn begin(&self, served: &Served) -> BoxStream<'static, watcher::Result<Event<Metadata>>> {
+    fn begin(&self, served: &Served) -> Running {
         // The agent itself needs no right to people's objects: whoever applies them watches them.
         let caller = &self.clients.applier.0;
         let resource = ApiResource {
@@ -118,10 +177,14 @@ impl Watched {
             None => Api::all_with(caller.for_watches(), &resource),
         };
         let config = watcher::Config::default().labels(SELECTOR).page_size(PAGE);
-        watcher(api, config).default_backoff().boxed()
+        Running { events: watcher(api.clone(), config).default_backoff().boxed(), api }
     }
 
     fn take(&mut self, event: Event<Metadata>) {
+        if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &event {
+            let version = number(object.metadata.resource_version.as_deref());
+            self.highest = self.highest.max(version.unwrap_or_default());
+        }
         match event {
             Event::Init => self.prints.begin_list(),
             Event::InitApply(object) | Event::Apply(object) => {
@@ -136,11 +199,16 @@ impl Watched {
     /// version that is gone when a watch begins would be asked for again for ever by the client library.
     fn failing(&mut self, error: ApiError) -> Change {
         if matches!(error.kind, Kind::MissingKind | Kind::NotFound | Kind::Gone) {
-            self.events = None;
+            self.running = None;
             self.waits = true;
         }
         Change::Failing { gvk: self.gvk.clone(), namespace: self.namespace.clone(), error }
     }
+}
+
+/// A version as a number; `None` if it is none, as with some aggregated APIs.
+fn number(version: Option<&str>) -> Option<u64> {
+    version?.parse().ok()
 }
 
 fn failure(gvk: &Gvk, error: &watcher::Error) -> ApiError {

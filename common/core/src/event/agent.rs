@@ -28,7 +28,8 @@ pub enum AgentFact {
     DriftBegun {
         /// The object.
         object: Key,
-        /// Field paths that were taken from us; empty if the whole object is gone or not yet read.
+        /// Field paths that were taken from us; empty if the whole object is gone, not yet read, or of an older version than
+        /// the one that was written.
         fields: Vec<String>,
         /// Who took them, as `managedFields` names it; empty if unknown.
         manager: String,
@@ -77,6 +78,14 @@ pub enum AgentFact {
         mark: Mark,
         /// Why.
         reason: Refusal,
+    },
+    /// The cluster is as it was at an earlier time, as after a restore from a backup: its API server has counted back.
+    /// What was seen of it is forgotten, and everything is verified again.
+    ClusterWentBack {
+        /// The highest version that it had.
+        was: u64,
+        /// The version that it has now.
+        is: u64,
     },
     /// The outbox was full: facts of one kind were not kept one by one. The newest of them follows.
     FactsFolded {
@@ -202,6 +211,7 @@ impl AgentFact {
             AgentFact::Withdrawn { .. } => "Withdrawn",
             AgentFact::IndexRefused { reason: Refusal::Equivocation, .. } => "Equivocation",
             AgentFact::IndexRefused { .. } => "IndexRefused",
+            AgentFact::ClusterWentBack { .. } => "ClusterWentBack",
             AgentFact::FactsFolded { .. } => "FactsFolded",
         }
     }

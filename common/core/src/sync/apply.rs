@@ -1,6 +1,7 @@
 //! Applying: stage after stage, a few requests in flight, then waiting for health before anything is deleted.
 
-use super::ports::{Applied, Effect, Object, Problem};
+use super::drift::Differs;
+use super::ports::{Applied, Effect, Fingerprint, Object, Problem};
 use super::state::{Instance, Kinds, Member, Step};
 use crate::id::CommitId;
 use crate::object::Key;
@@ -78,8 +79,9 @@ impl Instance {
         let settled = self.applied == Some((self.entry.since, self.entry.digest));
         let hands_off = settled && !self.entry.policy.self_heal;
         let live = self.live.get(&key);
-        let untouched = live.is_some_and(|live| live.owned == item.owned && !live.deleting)
-            && !self.drifts.contains(&key);
+        let as_written =
+            |live: &Fingerprint| live.owned == item.owned && live.version >= item.written && !live.deleting;
+        let untouched = live.is_some_and(as_written) && !self.drifts.contains(&key);
         if same && (hands_off || untouched) {
             self.look_unless_well(key, at);
             return;
@@ -184,7 +186,8 @@ impl Instance {
             || item.uid != fingerprint.uid
             || item.owned != fingerprint.owned
             || item.commit != *commit
-            || item.keep != object.keep;
+            || item.keep != object.keep
+            || fingerprint.version < item.written;
         if item.version != object.version {
             let (was, is) = (Some(item.version.clone()), Some(object.version.clone()));
             self.members.push(Member { key: key.clone(), was, is });
@@ -195,6 +198,9 @@ impl Instance {
         item.uid.clone_from(&fingerprint.uid);
         item.owned = fingerprint.owned;
         item.keep = object.keep;
+        if changed {
+            item.written = fingerprint.version;
+        }
         self.keep(key, object.keep);
         if changed {
             self.touched.insert(key.clone());
@@ -204,7 +210,7 @@ impl Instance {
             self.dirty = true;
             self.unsaved = 0;
         }
-        self.after_apply(key, &taken, created, at);
+        self.after_apply(key, &taken, created, fingerprint.version, at);
         // The watch may have shown what came after our apply before the answer to it arrived.
         let newer = self.live.get(key).filter(|live| live.version > fingerprint.version);
         let drifted = newer.is_some_and(|live| live.owned != fingerprint.owned && !live.deleting);
@@ -221,7 +227,7 @@ impl Instance {
         }
         self.judged(key, judgement, at);
         if drifted && !self.leaves(key) {
-            self.drifted(key, false, true, at);
+            self.drifted(key, Differs { more: true, ..Differs::default() }, at);
         }
     }
 

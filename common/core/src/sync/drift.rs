@@ -19,9 +19,27 @@ const TOGETHER: Span = Span(20);
 /// Most fields that one event names.
 const FIELDS_MAX: usize = 50;
 
+/// How a live object differs from what was applied.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Differs {
+    /// It is gone.
+    pub gone: bool,
+    /// It differs otherwise than before.
+    pub more: bool,
+    /// It has this version, which is lower than the one that was written.
+    pub older: Option<u64>,
+}
+
+impl Differs {
+    pub(super) fn gone() -> Differs {
+        Differs { gone: true, ..Differs::default() }
+    }
+}
+
 impl Instance {
-    /// A live object is not what was applied. `more`: it differs otherwise than before.
-    pub(super) fn drifted(&mut self, key: &Key, gone: bool, more: bool, at: At) {
+    /// A live object is not what was applied.
+    pub(super) fn drifted(&mut self, key: &Key, differs: Differs, at: At) {
+        let Differs { gone, more, older } = differs;
         let known = self.drifts.change(key, |drift| {
             if gone && !drift.gone {
                 drift.gone = true;
@@ -29,12 +47,13 @@ impl Instance {
                 drift.look = true;
             }
             drift.look |= more && drift.begun;
+            drift.older = older;
         });
         if known.is_none() {
             let (fields, manager) = (Vec::new(), String::new());
             let (begun, asked, look) = (false, false, false);
             let not_before = if gone { at.plus(TOGETHER) } else { At(0) };
-            let fresh = Drift { since: at, gone, begun, fields, manager, not_before, asked, look };
+            let fresh = Drift { since: at, gone, begun, fields, manager, not_before, asked, look, older };
             self.drifts.put(key.clone(), fresh);
         }
         self.pursue_drifts(at);
@@ -98,7 +117,8 @@ impl Instance {
 
     /// A look at a drifted object named the fields. Waits if all of them are fought over.
     pub(super) fn named(&mut self, key: &Key, lost: &[LostField], gone: bool, at: At) {
-        let whole = lost.is_empty() && !gone;
+        let older = self.drifts.get(key).is_some_and(|drift| drift.older.is_some());
+        let whole = lost.is_empty() && !gone && !older;
         let fields: Vec<String> = lost.iter().map(|field| field.path.clone()).collect();
         let allowed = self.fights.allowed_at(key, &fields);
         let named = self.drifts.change(key, |drift| {
@@ -136,10 +156,18 @@ impl Instance {
         }
     }
 
-    /// After an object was applied: a drift ends, or fields were taken over from others.
-    pub(super) fn after_apply(&mut self, key: &Key, taken: &[LostField], created: bool, at: At) {
+    /// After an object was applied and has this version: a drift ends, or fields were taken over from others.
+    pub(super) fn after_apply(
+        &mut self,
+        key: &Key,
+        taken: &[LostField],
+        created: bool,
+        version: u64,
+        at: At,
+    ) {
         if let Some(mut drift) = self.drifts.remove(key) {
-            if taken.is_empty() && !created {
+            let restored = drift.older.is_some_and(|older| older != version);
+            if taken.is_empty() && !created && !restored {
                 if drift.begun {
                     self.state_healed(key, &drift, 0, at);
                 }

@@ -29,6 +29,8 @@ pub struct Drift {
     pub asked: bool,
     /// More fields were lost since it was looked at: the wait may not be theirs.
     pub look: bool,
+    /// It is of this version, which is lower than the one that was written: out of a backup.
+    pub older: Option<u64>,
 }
 
 /// A place in the order of applying.

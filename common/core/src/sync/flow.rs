@@ -1,6 +1,6 @@
 //! The way of an entry: load, guard, store; and what time brings: retries, limits.
 
-use super::ports::{Effect, Object, Problem};
+use super::ports::{Effect, Object, Problem, Recalled, Stray};
 use super::state::{Instance, Item, Member, Step};
 use crate::desired::Entry;
 use crate::digest::Digest;
@@ -78,7 +78,8 @@ impl Instance {
 
     pub(super) fn load(&mut self) {
         self.waiting = true;
-        self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone() });
+        let recall = self.recall && self.step == Step::Loading;
+        self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone(), recall });
     }
 
     pub(super) fn drop_objects(&mut self) {
@@ -87,7 +88,14 @@ impl Instance {
     }
 
     /// The bundle's objects arrived. `shared` names objects that another app owns.
-    pub fn loaded(&mut self, run: u64, objects: Vec<Object>, shared: &BTreeMap<Key, String>, at: At) {
+    pub fn loaded(
+        &mut self,
+        run: u64,
+        objects: Vec<Object>,
+        recalled: Recalled,
+        shared: &BTreeMap<Key, String>,
+        at: At,
+    ) {
         if run != self.run || !(self.step == Step::Loading || self.tends()) {
             return;
         }
@@ -105,7 +113,26 @@ impl Instance {
                 self.problems.insert(key.clone(), Problem { cause: None, message });
             }
         }
+        self.recall(recalled);
         self.guard(at);
+    }
+
+    /// What the inventory in the cluster names and the journal does not is a member that left the bundle: of a journal that
+    /// was lost, or of a cluster that was restored. It leaves as any other, under the same guards.
+    fn recall(&mut self, Recalled { strays, lacks }: Recalled) {
+        self.recall = false;
+        self.unstored |= lacks;
+        for Stray { key, version, uid, keep } in strays {
+            if self.items.contains_key(&key) || self.objects.contains_key(&key) {
+                continue;
+            }
+            let (content, commit) = (Digest::default(), self.entry.commit.clone());
+            self.members.push(Member { key: key.clone(), was: None, is: Some(version.clone()) });
+            self.roster.enter(&key);
+            self.touched.insert(key.clone());
+            self.dirty = true;
+            self.items.insert(key, Item { version, content, commit, uid, owned: 0, keep, written: 0 });
+        }
     }
 
     /// The bundle could not be had for now.
@@ -145,7 +172,7 @@ impl Instance {
             // To be kept from now on: after a lost journal it may be there, and leave again before it is applied.
             let keep = object.keep;
             let (content, uid) = (Digest::default(), String::new());
-            let fresh = Item { version, content, commit, uid, owned: 0, keep };
+            let fresh = Item { version, content, commit, uid, owned: 0, keep, written: 0 };
             self.members.push(Member { key: key.clone(), was: None, is: Some(object.version.clone()) });
             self.roster.enter(key);
             self.touched.insert(key.clone());

@@ -22,5 +22,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-pub use ports::{Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem};
-pub use state::{Instance, Item, Kinds, Limits, Member, Step, Taken};
+pub use ports::{
+    Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem, Recalled, Stray,
+};
+pub use state::{Instance, Item, Kinds, Limits, Member, Older, Step, Taken};

@@ -1,13 +1,15 @@
 //! What watches and looks say: live objects and their health.
 
+use super::drift::Differs;
 use super::ports::{Effect, Fingerprint, Inspected, LostField};
 use super::roster::is_well;
-use super::state::{Instance, Item, Step};
+use super::state::{Instance, Item, Kinds, Older, Step};
 use crate::health::{Health, Judgement};
 use crate::object::Key;
 use crate::reconcile::plan::is_waited_for;
 use crate::time::{At, Span};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// Changes of one object within this time are looked at once.
@@ -47,16 +49,35 @@ impl Instance {
             return false;
         }
         let more = known.is_some_and(|known| known.owned != seen.owned);
-        let (ours, applied) = (seen.owned == item.owned, item.is_applied());
+        let (written, is) = (item.written, seen.version);
+        let older = (is < written).then_some(is);
+        let (ours, applied) = (seen.owned == item.owned && older.is_none(), item.is_applied());
         let watched = applied && !seen.deleting && !self.leaves(key) && !self.in_flight.contains(key);
         self.live.insert(key.clone(), seen);
         self.take_turn(key);
         if watched && ours {
             self.undrifted(key, at);
         } else if watched {
-            self.drifted(key, false, more, at);
+            if older.is_some() {
+                self.older = Some(Older { was: written, is, at });
+            }
+            self.drifted(key, Differs { more, older, ..Differs::default() }, at);
         }
         true
+    }
+
+    /// The cluster was restored from a backup: what was seen of a kind says nothing any more, until a watch has shown all
+    /// of it again.
+    pub fn forget_seen(&mut self, (group, _, kind): &(String, String, String), listed: &Arc<Kinds>) {
+        self.listed = Arc::clone(listed);
+        self.live.retain(|key, _| key.group != *group || key.kind != *kind);
+    }
+
+    /// The cluster was restored from a backup: the entry is gone through again, and so is the inventory in the cluster.
+    pub fn went_back(&mut self, at: At) {
+        self.recall = true;
+        self.unstored = true;
+        self.begin(at);
     }
 
     /// A watch has shown every object of a kind. One that was applied while it did not watch, and that it does not show
@@ -92,7 +113,7 @@ impl Instance {
             }
         } else if applied {
             self.roster.judge(key, Judgement::missing());
-            self.drifted(key, true, false, at);
+            self.drifted(key, Differs::gone(), at);
         }
         self.restate(at);
     }
@@ -122,7 +143,7 @@ impl Instance {
                 if against {
                     self.named(key, &[], true, at);
                 } else if self.items.get(key).is_some_and(Item::is_applied) {
-                    self.drifted(key, true, false, at);
+                    self.drifted(key, Differs::gone(), at);
                 }
             }
             Inspected::Unreadable(message) => {

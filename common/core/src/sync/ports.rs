@@ -21,6 +21,28 @@ pub struct Object {
     pub keep: bool,
 }
 
+/// An object that the inventory in the cluster names and the bundle does not, and that carries our mark.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stray {
+    /// Its key.
+    pub key: Key,
+    /// API version without the group.
+    pub version: String,
+    /// UID.
+    pub uid: String,
+    /// It carries `Prune=false`.
+    pub keep: bool,
+}
+
+/// What the inventory in the cluster says beside a bundle.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recalled {
+    /// What it names beyond the bundle, as far as it is there.
+    pub strays: Vec<Stray>,
+    /// It lacks an object of the bundle.
+    pub lacks: bool,
+}
+
 /// What a watch or a response says of a live object without holding it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fingerprint {
@@ -108,6 +130,8 @@ pub enum Effect {
         run: u64,
         /// The entry.
         entry: Entry,
+        /// Read the inventory in the cluster, too: the journal may know less than it, or the cluster is not as it was.
+        recall: bool,
     },
     /// Write the inventory into the cluster.
     Store {

@@ -153,7 +153,8 @@ impl Instance {
     pub(super) fn removed(&mut self, key: &Key, ours: bool) {
         let Some(item) = self.items.get_mut(key) else { return };
         if self.objects.contains_key(key) && self.step != Step::Withdrawing {
-            *item = Item { content: Digest::default(), uid: String::new(), owned: 0, ..item.clone() };
+            let (content, uid) = (Digest::default(), String::new());
+            *item = Item { content, uid, owned: 0, written: 0, ..item.clone() };
             self.roster.forget(key);
         } else {
             let was = Some(item.version.clone());

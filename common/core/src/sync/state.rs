@@ -50,6 +50,8 @@ pub struct Item {
     pub owned: u64,
     /// It carries `Prune=false`.
     pub keep: bool,
+    /// Version of the object when it was written last: one that is lower is from before that, out of a backup.
+    pub written: u64,
 }
 
 impl Item {
@@ -95,6 +97,19 @@ pub struct Taken {
     pub touched: BTreeSet<Key>,
     /// Objects that entered or left the inventory, or are watched in another version.
     pub members: Vec<Member>,
+    /// The cluster shows an object that is older than what was written.
+    pub older: Option<Older>,
+}
+
+/// An object that is older than what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Older {
+    /// Version that was written.
+    pub was: u64,
+    /// Version that is shown.
+    pub is: u64,
+    /// When it was seen.
+    pub at: At,
 }
 
 /// An object that entered or left an inventory.
@@ -155,6 +170,9 @@ pub struct Instance {
     pub(super) storing: Option<u64>,
     pub(super) store_again: bool,
     pub(super) unstored: bool,
+    /// The inventory in the cluster is to be read with the next bundle.
+    pub(super) recall: bool,
+    pub(super) older: Option<Older>,
     pub(super) unsaved: u32,
     pub(super) live: BTreeMap<Key, Fingerprint>,
     pub(super) roster: Roster,
@@ -222,6 +240,8 @@ impl Instance {
             storing: None,
             store_again: false,
             unstored,
+            recall: true,
+            older: None,
             unsaved: 0,
             live: BTreeMap::new(),
             roster,
@@ -272,6 +292,7 @@ impl Instance {
             dirty,
             touched: if dirty { core::mem::take(&mut self.touched) } else { BTreeSet::new() },
             members: core::mem::take(&mut self.members),
+            older: self.older.take(),
         }
     }
 

@@ -207,6 +207,7 @@ mod tests {
             uid: String::new(),
             owned: 0,
             keep: false,
+            written: 0,
         };
         let items = BTreeMap::from([(web(), item)]);
         let mut instance = Instance::new(entry, items, None, None, Limits::default());

@@ -55,8 +55,8 @@ fn begun() -> Instance {
 fn an_instance_asks_for_its_bundle_then_for_its_inventory_then_applies() {
     let mut instance = begun();
     let run = instance.run();
-    assert_eq!(instance.take().effects, [Effect::Load { run, entry: entry() }]);
-    instance.loaded(run, Vec::from([object("a")]), &BTreeMap::new(), At(1));
+    assert_eq!(instance.take().effects, [Effect::Load { run, entry: entry(), recall: true }]);
+    instance.loaded(run, Vec::from([object("a")]), Recalled::default(), &BTreeMap::new(), At(1));
     let taken = instance.take();
     assert_eq!(taken.effects, [Effect::Store { run, keys: Vec::from([(key("a"), "v1".into())]) }]);
     let entered = Member { key: key("a"), was: None, is: Some("v1".into()) };
@@ -74,12 +74,18 @@ fn an_instance_asks_for_its_bundle_then_for_its_inventory_then_applies() {
 fn one_writing_of_the_inventory_at_a_time_and_the_newest_last() {
     let mut instance = begun();
     let first = instance.run();
-    instance.loaded(first, Vec::from([object("a")]), &BTreeMap::new(), At(1));
+    instance.loaded(first, Vec::from([object("a")]), Recalled::default(), &BTreeMap::new(), At(1));
     let newer = Entry { digest: digest(5), since: Mark { epoch: 1, generation: 2 }, ..entry() };
     instance.ordered(newer, At(2));
     let second = instance.run();
     instance.take();
-    instance.loaded(second, Vec::from([object("a"), object("b")]), &BTreeMap::new(), At(3));
+    instance.loaded(
+        second,
+        Vec::from([object("a"), object("b")]),
+        Recalled::default(),
+        &BTreeMap::new(),
+        At(3),
+    );
     assert_eq!(instance.take().effects, [], "the first is still on its way");
     instance.stored(first, None, At(4));
     let keys = Vec::from([(key("a"), "v1".into()), (key("b"), "v1".into())]);
@@ -114,7 +120,7 @@ proptest! {
             let gone = Ok(if number % 2 == 0 { Deleted::Gone } else { Deleted::Pending });
             let problem = (number % 3 == 0).then(|| Problem { cause: None, message: "no".into() });
             match what {
-                0 => instance.loaded(run, Vec::from([object("a"), object(name)]), &BTreeMap::new(), now),
+                0 => instance.loaded(run, Vec::from([object("a"), object(name)]), Recalled::default(), &BTreeMap::new(), now),
                 1 => instance.not_loaded(run, "no".into(), now),
                 2 => instance.stored(run, problem, now),
                 3 => {

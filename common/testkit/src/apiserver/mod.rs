@@ -39,4 +39,4 @@ mod watch;
 mod write;
 
 pub use faults::{Fault, Faults, Seen};
-pub use server::{ApiServer, Options, StartError};
+pub use server::{ApiServer, Backup, Options, StartError};

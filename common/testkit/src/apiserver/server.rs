@@ -14,6 +14,7 @@ use super::answer::answer;
 use super::controllers;
 use super::faults::Faults;
 use super::state::State;
+use super::store::Store;
 
 /// How a server behaves.
 #[derive(Clone, Debug)]
@@ -49,7 +50,13 @@ pub(crate) struct Shared {
     pub(crate) faults: Faults,
     pub(crate) options: Options,
     pub(crate) stopping: CancellationToken,
+    /// Counts the starts of the server's own process, as far as watches can tell: each ends them.
+    pub(crate) restarts: watch::Sender<u64>,
 }
+
+/// Everything that the server kept at one time.
+#[derive(Clone, Debug)]
+pub struct Backup(Store);
 
 impl Shared {
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
@@ -111,6 +118,7 @@ impl ApiServer {
             faults: Faults::default(),
             options,
             stopping: stopping.clone(),
+            restarts: watch::Sender::new(0),
         });
         let for_requests = Arc::clone(&shared);
         let app = Router::new().fallback(move |request| answer(Arc::clone(&for_requests), request));
@@ -155,6 +163,17 @@ impl ApiServer {
     /// Forgets all history: older watches and pages of lists get 410.
     pub fn compact(&self) {
         self.shared.lock().store.compact();
+    }
+
+    /// Everything that is kept now, definitions of kinds left out.
+    pub fn backup(&self) -> Backup {
+        Backup(self.shared.lock().store.clone())
+    }
+
+    /// Puts a backup back, as an etcd that is restored: versions count on from there, and every watch ends.
+    pub fn restore(&self, Backup(store): Backup) {
+        self.shared.change(|state| state.store = store);
+        self.shared.restarts.send_modify(|restarts| *restarts += 1);
     }
 
     /// The resourceVersion of the last change.

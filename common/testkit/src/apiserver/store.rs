@@ -30,7 +30,7 @@ pub(crate) struct Change {
     pub(crate) after: Option<Arc<Value>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Table {
     objects: BTreeMap<Name, Arc<Value>>,
     history: VecDeque<(Name, Change)>,
@@ -39,7 +39,7 @@ struct Table {
 }
 
 /// All objects of one server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Store {
     revision: u64,
     tables: BTreeMap<Resource, Table>,

@@ -40,6 +40,7 @@ struct Watcher {
     /// All changes up to here were sent or did not concern the watch.
     seen: u64,
     changed: tokio::sync::watch::Receiver<u64>,
+    restarts: tokio::sync::watch::Receiver<u64>,
     ends: Instant,
     next_bookmark: Instant,
     first: Option<Bytes>,
@@ -68,6 +69,7 @@ pub(crate) fn watch(
         ask,
         seen: version,
         changed,
+        restarts: shared.restarts.subscribe(),
         ends,
         next_bookmark,
         first: None,
@@ -125,6 +127,7 @@ impl Watcher {
             tokio::select! {
                 changed = self.changed.changed() => if changed.is_err() { return None },
                 () = tokio::time::sleep_until(wake) => {}
+                _ = self.restarts.changed() => return None,
                 () = self.shared.stopping.cancelled() => return None,
             }
         }

@@ -44,7 +44,7 @@ impl Watching {
             let change = self.any().await?;
             let about = match &change {
                 Change::Seen { key, .. } | Change::Gone { key } => key.namespace == self.namespace,
-                Change::Listed { .. } | Change::Failing { .. } => true,
+                Change::Listed { .. } | Change::WentBack { .. } | Change::Failing { .. } => true,
             };
             if about {
                 return Ok(change);

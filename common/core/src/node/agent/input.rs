@@ -6,7 +6,7 @@ use crate::event::AgentEvent;
 use crate::event::agent::{Journal, Refusal, Status};
 use crate::id::{AppId, CommitId};
 use crate::object::Key;
-use crate::sync::{Applied, Deleted, Effect, Fingerprint, Inspected, Item, Object, Problem};
+use crate::sync::{Applied, Deleted, Effect, Fingerprint, Inspected, Item, Object, Problem, Recalled};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -69,6 +69,8 @@ pub enum Input {
         run: u64,
         /// The objects.
         objects: Result<Vec<Object>, String>,
+        /// What the inventory in the cluster says, where that was asked for.
+        recalled: Recalled,
     },
     /// The inventory stands in the cluster, or not.
     Stored {
@@ -139,6 +141,16 @@ pub enum Input {
     Listed {
         /// Group, version and kind.
         kind: (String, String, String),
+    },
+    /// The API server's version of a kind is lower than one that it had: the cluster was restored from a backup. Everything
+    /// of the kind is shown anew from here on.
+    WentBack {
+        /// Group, version and kind.
+        kind: (String, String, String),
+        /// The highest version that was seen.
+        was: u64,
+        /// The version now.
+        is: u64,
     },
     /// The time that `next_wake` named has come.
     Wake,

@@ -7,7 +7,7 @@ use crate::event::agent::{AgentFact, Refusal};
 use crate::event::{Actor, AgentEvent, Context};
 use crate::id::AppId;
 use crate::object::Key;
-use crate::sync::{Instance, Kinds, Limits, Member, Object, Step, Taken};
+use crate::sync::{Instance, Kinds, Limits, Member, Object, Older, Recalled, Step, Taken};
 use crate::time::{At, Span};
 use crate::timers::Timers;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -18,6 +18,9 @@ use alloc::vec::Vec;
 
 /// Refusals of one kind are stated no more often than this, so that a flood of bad indexes cannot fill the outbox.
 const REFUSAL_EVERY: Span = Span::secs(10);
+
+/// Kinds notice one after the other that the cluster was restored; within this time it is the same restore.
+const BACK_EVERY: Span = Span::secs(60);
 
 /// The agent.
 #[derive(Clone, Debug)]
@@ -44,6 +47,9 @@ pub struct Agent {
     /// The epoch in which two indexes of one mark were seen.
     stopped: Option<u64>,
     rewatch: bool,
+    /// When the cluster was last seen to have gone back, and how often it was.
+    back_at: Option<At>,
+    times_back: u64,
     out: Outputs,
 }
 
@@ -67,6 +73,8 @@ impl Agent {
             last_run: 0,
             stopped: None,
             rewatch: false,
+            back_at: None,
+            times_back: 0,
             out: Outputs::default(),
         }
     }
@@ -85,6 +93,11 @@ impl Agent {
     /// The index in force and its mark.
     pub fn held(&self) -> &Held {
         &self.held
+    }
+
+    /// How often the cluster was restored under this process: what it keeps in it may have gone each time.
+    pub fn times_back(&self) -> u64 {
+        self.times_back
     }
 
     /// One instance.
@@ -134,13 +147,7 @@ impl Agent {
                 self.refuse(mark, reason, at);
                 Touched::None
             }
-            Input::Loaded { app, run, objects } => self.with(app, |instance, shared| match objects {
-                Ok(objects) => {
-                    let shared = shared(&objects);
-                    instance.loaded(run, objects, &shared, at);
-                }
-                Err(message) => instance.not_loaded(run, message, at),
-            }),
+            Input::Loaded { app, run, objects, recalled } => self.loaded(app, run, objects, recalled, at),
             Input::Stored { app, run, problem } => self.with(app, |it, _| it.stored(run, problem, at)),
             Input::NamespaceEnsured { app, run, problem } => {
                 self.with(app, |it, _| it.namespace_ensured(run, problem, at))
@@ -163,6 +170,7 @@ impl Agent {
                 self.with(app, |it, _| it.vanished(&key, at))
             }
             Input::Listed { kind } => self.listed(kind, at),
+            Input::WentBack { kind, was, is } => self.counted_back(&kind, (was, is), at),
             Input::Wake => {
                 let mut due = Vec::new();
                 while let Some(app) = self.wakes.pop_due(at) {
@@ -193,6 +201,37 @@ impl Agent {
         Touched::One(app)
     }
 
+    fn loaded(
+        &mut self,
+        app: AppId,
+        run: u64,
+        objects: Result<Vec<Object>, String>,
+        mut recalled: Recalled,
+        at: At,
+    ) -> Touched {
+        let other = |key: &Key| self.owners.get(key).is_some_and(|owner| *owner != app);
+        recalled.strays.retain(|stray| !other(&stray.key));
+        self.with(app, |instance, shared| match objects {
+            Ok(objects) => {
+                let shared = shared(&objects);
+                instance.loaded(run, objects, recalled, &shared, at);
+            }
+            Err(message) => instance.not_loaded(run, message, at),
+        })
+    }
+
+    /// The API server has counted back for a kind: what was seen of it is forgotten, and all is gone through again.
+    fn counted_back(&mut self, kind: &(String, String, String), (was, is): (u64, u64), at: At) -> Touched {
+        Arc::make_mut(&mut self.listed).retain(|known| (&known.0, &known.2) != (&kind.0, &kind.2));
+        let listed = &self.listed;
+        self.instances.values_mut().for_each(|instance| instance.forget_seen(kind, listed));
+        if !self.went_back(was, is, at) {
+            return Touched::None;
+        }
+        self.instances.values_mut().for_each(|instance| instance.went_back(at));
+        Touched::All
+    }
+
     fn standing(&self) -> Standing {
         let latest = self.waiting.as_ref().unwrap_or(&self.held);
         Standing { force: self.held.mark, latest: latest.mark, digest: latest.digest }
@@ -211,6 +250,17 @@ impl Agent {
         let listed = &self.listed;
         self.instances.values_mut().for_each(|instance| instance.listed(listed, at));
         Touched::All
+    }
+
+    /// The cluster is as it was at an earlier time; `false` if that was stated just now: each kind notices by itself.
+    fn went_back(&mut self, was: u64, is: u64, at: At) -> bool {
+        if self.back_at.is_some_and(|last| at.since(last) < BACK_EVERY) {
+            return false;
+        }
+        self.back_at = Some(at);
+        self.times_back += 1;
+        self.state(None, None, AgentFact::ClusterWentBack { was, is }, at);
+        true
     }
 
     /// Judges an index against the one held (table in design, section 9).
@@ -328,7 +378,7 @@ impl Agent {
     /// Gathers what an instance stated and asks for, and keeps owners, kinds and timers right.
     fn collect(&mut self, app: &AppId) {
         let Some(instance) = self.instances.get_mut(app) else { return };
-        let Taken { facts, effects, dirty, touched, members } = instance.take();
+        let Taken { facts, effects, dirty, touched, members, older } = instance.take();
         let entry = instance.entry.clone();
         let gone = instance.step() == Step::Gone;
         self.wakes.set(app, instance.next_wake());
@@ -340,6 +390,9 @@ impl Agent {
         }
         for Member { key, was, is } in members {
             self.member(app, &key, was.as_ref(), is.as_ref());
+        }
+        if let Some(Older { was, is, at }) = older {
+            self.went_back(was, is, at);
         }
         for (fact, at) in facts {
             self.state(Some(app), Some(&entry), fact, at);

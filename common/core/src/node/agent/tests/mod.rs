@@ -7,3 +7,4 @@ mod indexes;
 mod model;
 mod property;
 mod removal;
+mod restored;

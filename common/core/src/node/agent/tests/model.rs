@@ -10,7 +10,8 @@ use crate::id::{AppId, CommitId};
 use crate::node::agent::{Act, Agent, Held, Input, Outputs, Stored};
 use crate::object::{Key, Owned};
 use crate::sync::{
-    Applied, Deleted, Effect, Fingerprint, Inspected, Instance, Limits, LostField, Object, Problem, Step,
+    Applied, Deleted, Effect, Fingerprint, Inspected, Instance, Limits, LostField, Object, Problem, Recalled,
+    Step, Stray,
 };
 use crate::time::{At, Span};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -84,6 +85,7 @@ pub(super) fn policy() -> Policy {
 
 /// One live object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a property of its own")]
 pub(super) struct Live {
     pub(super) uid: u64,
     pub(super) version: u64,
@@ -93,6 +95,8 @@ pub(super) struct Live {
     pub(super) unlabelled: bool,
     pub(super) finalizer: bool,
     pub(super) deleting: bool,
+    /// It carries `Prune=false`.
+    pub(super) keep: bool,
 }
 
 impl Live {
@@ -252,6 +256,7 @@ impl World {
         }
         live.unlabelled = false;
         live.content = object.content;
+        live.keep = object.keep;
         live.commit = commit.to_string();
         let fingerprint = Fingerprint { deleting: false, ..live.fingerprint() };
         let judged = self.judge(&object.key);
@@ -298,12 +303,50 @@ impl World {
         Inspected::Found { fingerprint: live.fingerprint(), judgement: self.judge(key), lost }
     }
 
+    /// What the inventory says beside a bundle.
+    fn recall(&self, app: &AppId, objects: &[Object]) -> Recalled {
+        let Some(members) = self.inventory.get(app) else {
+            return Recalled { lacks: true, ..Recalled::default() };
+        };
+        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
+        let lacks = wanted.iter().any(|key| !members.contains(*key));
+        let beyond = members.iter().filter(|key| !wanted.contains(key));
+        let stray = |key: &Key| {
+            let live = self.objects.get(key).filter(|live| live.content != Digest::default())?;
+            let (uid, keep) = (live.uid.to_string(), live.keep);
+            Some(Stray { key: key.clone(), version: "v1".into(), uid, keep })
+        };
+        Recalled { strays: beyond.filter_map(stray).collect(), lacks }
+    }
+
+    /// What etcd has, for [`World::restore`].
+    pub(super) fn backup(&self) -> World {
+        self.clone()
+    }
+
+    /// Objects, inventories and versions are as they were; watches say so and show everything of these kinds.
+    pub(super) fn restore(&mut self, backup: World, kinds: &BTreeSet<(String, String, String)>) {
+        let was = self.clock;
+        let gone: Vec<Key> =
+            self.objects.keys().filter(|key| !backup.objects.contains_key(*key)).cloned().collect();
+        (self.objects, self.inventory, self.clock) = (backup.objects, backup.inventory, backup.clock);
+        for kind in kinds {
+            let is = self.clock;
+            self.shown.push_back(Input::WentBack { kind: kind.clone(), was, is });
+            let of_kind = |key: &&Key| key.group == kind.0 && key.kind == kind.2;
+            self.shown.extend(gone.iter().filter(of_kind).map(|key| Input::Gone { key: key.clone() }));
+            self.list(kind);
+        }
+    }
+
     /// Carries an effect out.
     pub(super) fn perform(&mut self, app: AppId, effect: Effect) -> Option<Input> {
         Some(match effect {
-            Effect::Load { run, entry } => {
+            Effect::Load { run, entry, recall } => {
                 let known = self.bundles.get(&entry.digest).filter(|_| !self.no_bundles).cloned();
-                Input::Loaded { app, run, objects: known.ok_or_else(|| "no bundle".to_string()) }
+                let recalled = known.as_ref().filter(|_| recall).map(|objects| self.recall(&app, objects));
+                let objects = known.ok_or_else(|| "no bundle".to_string());
+                Input::Loaded { app, run, objects, recalled: recalled.unwrap_or_default() }
             }
             Effect::Store { run, keys } => {
                 let problem = Problem { cause: None, message: "not stored".into() };
@@ -468,6 +511,12 @@ impl Sim {
         {
             self.input(input);
         }
+    }
+
+    /// The cluster is restored from a backup while the agent runs.
+    pub(super) fn restore(&mut self, backup: World) {
+        let kinds = self.watched.clone();
+        self.world.restore(backup, &kinds);
     }
 
     /// Everything that can happen without time passing.

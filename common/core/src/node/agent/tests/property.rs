@@ -38,6 +38,8 @@ enum Move {
     Sick(u8, bool),
     Fail(u8, u8),
     Restart,
+    Backup,
+    Restore,
 }
 
 fn moves() -> impl Strategy<Value = Move> {
@@ -55,6 +57,8 @@ fn moves() -> impl Strategy<Value = Move> {
         1 => (0..8u8, any::<bool>()).prop_map(|(which, sick)| Move::Sick(which, sick)),
         1 => (0..8u8, 0..3u8).prop_map(|(which, what)| Move::Fail(which, what)),
         1 => Just(Move::Restart),
+        1 => Just(Move::Backup),
+        1 => Just(Move::Restore),
     ]
 }
 
@@ -62,6 +66,7 @@ struct Story {
     sim: Sim,
     bundle: Vec<Object>,
     guarded: bool,
+    backup: World,
 }
 
 impl Story {
@@ -89,6 +94,8 @@ impl Story {
                 }
             }
             Move::Restart => sim.restart(),
+            Move::Backup => self.backup = sim.world.backup(),
+            Move::Restore => sim.restore(self.backup.clone()),
             Move::Watch => sim.watch(),
             Move::Pass(millis) => {
                 sim.now = sim.now.plus(Span(u64::from(millis)));
@@ -151,7 +158,7 @@ proptest! {
     fn once_faults_stop_the_cluster_is_what_the_last_bundle_says(
         moves in proptest::collection::vec(moves(), 1..120)
     ) {
-        let mut story = Story { sim: Sim::new(), bundle: Vec::new(), guarded: false };
+        let mut story = Story { sim: Sim::new(), bundle: Vec::new(), guarded: false, backup: World::default() };
         for made in &moves {
             story.make(made);
         }
