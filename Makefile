@@ -14,7 +14,7 @@ test: ## Every test, on real parts
 	@scripts/setup.sh test && scripts/test.sh
 
 test-faults: ## The long form of the fault suite (TAFFRAIL_SEED=N repeats one)
-	@scripts/setup.sh test && $(ENV) cargo build --workspace --bins && cargo test -p taffrail-tests --features faults-long --test e2e_faults
+	@scripts/setup.sh test && $(ENV) cargo build --workspace --bins && cargo test --workspace --features taffrail-tests/faults-long --test e2e_faults
 
 check: ## Formatting, lints, the rules of the house, documents
 	@scripts/setup.sh build && scripts/check.sh

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::block::Block;
+use super::etcd::{Backup, Etcd};
 use super::process::Process;
 use super::programs::Programs;
 use super::{files, nodes, ports};
@@ -68,25 +69,17 @@ pub struct Cluster {
     folder: Option<TempDir>,
 }
 
-/// One etcd, shared by the clusters that were started together.
-#[derive(Debug)]
-struct Etcd {
-    port: u16,
-    process: Process,
-    _folder: TempDir,
-}
-
 impl Cluster {
     /// Starts a cluster and waits until it answers and, when it has nodes, until pods can run. Fails with the end of
     /// the log of the part that did not come up, or with a word on `make setup` when a program is missing.
     pub async fn start(options: Options) -> Result<Self> {
-        let etcd = Arc::new(Etcd::start(&Programs::find())?);
+        let etcd = Arc::new(Etcd::new(&Programs::find())?);
         Self::start_on(options, etcd).await
     }
 
     /// Starts `count` clusters at once over one etcd, which saves its memory; named `NAME-0`, `NAME-1` and so on.
     pub async fn start_many(count: usize, options: Options) -> Result<Vec<Self>> {
-        let etcd = Arc::new(Etcd::start(&Programs::find())?);
+        let etcd = Arc::new(Etcd::new(&Programs::find())?);
         let named = |index| Options { name: format!("{}-{index}", options.name), ..options.clone() };
         try_join_all((0..count).map(|index| Self::start_on(named(index), Arc::clone(&etcd)))).await
     }
@@ -126,7 +119,7 @@ impl Cluster {
     /// The process groups of all parts, the shared etcd included; for tests of the ending itself.
     pub fn process_groups(&self) -> Vec<u32> {
         let own = self.api_server.iter().chain(&self.others).map(Process::id);
-        own.chain([self.etcd.process.id()]).collect()
+        own.chain(self.etcd.id()).collect()
     }
 
     /// Kills the API server as a power cut would. Everything else stays, and so does its data.
@@ -138,6 +131,31 @@ impl Cluster {
     pub async fn start_api_server(&mut self) -> Result<()> {
         self.api_server = Some(self.spawn_api_server()?);
         self.wait_until_ready().await
+    }
+
+    /// Stops API server and etcd, copies what etcd has, and starts both again. The etcd must be this cluster's alone.
+    pub async fn back_up(&mut self) -> Result<Backup> {
+        self.kill_api_server();
+        let etcd = self.own_etcd()?;
+        etcd.stop();
+        let backup = etcd.copy()?;
+        etcd.start()?;
+        self.start_api_server().await?;
+        Ok(backup)
+    }
+
+    /// Puts a backup in the place of what etcd has, as an operator does: with API server and etcd stopped.
+    pub async fn restore(&mut self, backup: &Backup) -> Result<()> {
+        self.kill_api_server();
+        let etcd = self.own_etcd()?;
+        etcd.stop();
+        etcd.replace(backup)?;
+        etcd.start()?;
+        self.start_api_server().await
+    }
+
+    fn own_etcd(&mut self) -> Result<&mut Etcd> {
+        Arc::get_mut(&mut self.etcd).context("the etcd is shared with other clusters")
     }
 
     /// Ends all its processes and waits for them; the same as dropping it.
@@ -193,7 +211,7 @@ impl Cluster {
         let services = self.options.real.map_or_else(|| "10.0.0.0/24".to_owned(), Block::services);
         arguments.push(format!("--service-cluster-ip-range={services}"));
         arguments.push(format!("--secure-port={}", self.port));
-        arguments.push(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd.port));
+        arguments.push(format!("--etcd-servers=http://127.0.0.1:{}", self.etcd.port()));
         arguments.push(format!("--etcd-prefix=/{}", self.options.name));
         if self.options.is_bare() {
             // Nobody makes service accounts here, and without one this plugin refuses every pod.
@@ -280,28 +298,6 @@ impl Drop for Cluster {
         {
             eprintln!("the logs of cluster {} are in {}", self.options.name, folder.keep().display());
         }
-    }
-}
-
-impl Etcd {
-    fn start(programs: &Programs) -> Result<Self> {
-        let folder = files::folder()?;
-        let port = ports::free()?;
-        let clients = format!("http://127.0.0.1:{port}");
-        let peers = format!("http://127.0.0.1:{}", ports::free()?);
-        let arguments = [
-            "etcd".to_owned(),
-            "--data-dir=data".to_owned(),
-            "--unsafe-no-fsync".to_owned(), // nobody's data; only a benchmark of durability would mind
-            "--log-level=warn".to_owned(),
-            format!("--listen-client-urls={clients}"),
-            format!("--advertise-client-urls={clients}"),
-            format!("--listen-peer-urls={peers}"),
-            format!("--initial-advertise-peer-urls={peers}"),
-            format!("--initial-cluster=default={peers}"),
-        ];
-        let process = Process::start(&programs.control_plane()?, folder.path(), "etcd", arguments)?;
-        Ok(Self { port, process, _folder: folder })
     }
 }
 

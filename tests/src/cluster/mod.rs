@@ -18,6 +18,7 @@
 
 mod block;
 mod control_plane;
+mod etcd;
 mod files;
 mod image;
 mod node;
@@ -28,6 +29,7 @@ mod programs;
 
 pub use block::Block;
 pub use control_plane::{Cluster, Options};
+pub use etcd::Backup;
 pub use image::Image;
 pub use node::Node;
 pub use programs::Programs;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -217,14 +217,40 @@ impl Fleet {
     /// # Errors
     /// The agent does not start.
     pub fn twin(&self, cluster: &str) -> Result<Agent> {
+        let folder = self.disk(cluster, "twin", |name| name == "identity.json")?;
+        self.second(cluster, &folder)
+    }
+
+    /// A copy of the disk of a member's agent, which must not run, to be given to [`Fleet::second`].
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn copied_disk(&self, cluster: &str) -> Result<PathBuf> {
+        self.disk(cluster, "copy", |_| true)
+    }
+
+    fn disk(&self, cluster: &str, name: &str, takes: impl Fn(&str) -> bool) -> Result<PathBuf> {
+        let folder = self.folder.sub(&format!("{cluster}-{name}"))?;
+        let (from, to) = (self.member(cluster).agent.state_folder(), folder.join("state"));
+        fs::create_dir_all(&to).context("make an agent's folder")?;
+        fs::set_permissions(&to, fs::Permissions::from_mode(0o700)).context("protect an agent's folder")?;
+        for entry in fs::read_dir(&from).context("read an agent's folder")? {
+            let file = entry?.file_name();
+            if takes(&file.to_string_lossy()) {
+                fs::copy(from.join(&file), to.join(&file)).context("copy an agent's file")?;
+            }
+        }
+        Ok(folder)
+    }
+
+    /// One more agent for the cluster of a member, with its state in a folder.
+    ///
+    /// # Errors
+    /// The agent does not start.
+    pub fn second(&self, cluster: &str, folder: &Path) -> Result<Agent> {
         let member = self.member(cluster);
-        let folder = self.folder.sub(&format!("{cluster}-twin"))?;
-        let (from, to) = (member.agent.state_folder(), folder.join("state"));
-        fs::create_dir_all(&to).context("make the twin's folder")?;
-        fs::set_permissions(&to, fs::Permissions::from_mode(0o700)).context("protect the twin's folder")?;
-        fs::copy(from.join("identity.json"), to.join("identity.json")).context("copy the identity")?;
         let options = AgentOptions { set: self.agent_settings(), clock: None };
-        Agent::start_with(&folder, &member.kubeconfig, &self.hub, &member.token, options)
+        Agent::start_with(folder, &member.kubeconfig, &self.hub, &member.token, options)
     }
 
     /// What every agent is started with. A namespace and an account of its own, since all tests share the clusters.

@@ -156,6 +156,14 @@ impl Live {
         Ok(events.iter_mut().map(|event| event["object"].take()).collect())
     }
 
+    /// Waits until an object is there, and returns it.
+    ///
+    /// # Errors
+    /// It is not there within the bound.
+    pub async fn until_there(&self, path: &str) -> Result<Value> {
+        wait_for(&format!("{path} is there"), BOUND, async || self.find(path).await).await
+    }
+
     /// Waits until an object is gone.
     ///
     /// # Errors

@@ -101,6 +101,12 @@ impl Load {
         Ok(Commit { id, value: value.to_owned() })
     }
 
+    /// A commit of somebody else, which leaves the objects as they are.
+    pub fn note(&self, id: &str) {
+        let value = self.commits.list().pop().map(|last| last.value).unwrap_or_default();
+        self.commits.add(id.to_owned(), &value);
+    }
+
     /// Commits and edits from now on, at random moments, whether anybody listens or not.
     pub fn run(&mut self, fleet: &Fleet, seed: u64) {
         let stop = CancellationToken::new();

@@ -8,7 +8,7 @@ use serde_json::Value;
 use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::load::{Load, NAME};
 use taffrail_tests::harness::observer::Observer;
-use taffrail_tests::harness::{Random, wait_for};
+use taffrail_tests::harness::{Agent, Random, wait_for};
 
 use super::{AGENTS, HUB, LEASE, times};
 
@@ -69,6 +69,69 @@ async fn of_two_agents_with_one_identity_one_acts_and_numbers_are_never_used_twi
         observer.judge().await
     })
     .await;
+}
+
+/// What is said of a journal that another agent has used.
+const COPIED: &[&str] = &[
+    "another agent has spoken with this identity",
+    "journal cannot be used and is kept aside",
+    "hub refused the events",
+    "task ended early",
+];
+
+#[tokio::test]
+async fn a_copied_journal_is_found_out_told_and_followed_by_a_new_one() {
+    let settings = Settings { hub: HUB, agents: AGENTS, meant: COPIED, ..Settings::default() };
+    tell_with("copies", settings, async |fleet| {
+        let mut load = Load::start(fleet, 4).await?;
+        let observer = Observer::start(fleet, &load, LEASE);
+        load.run(fleet, 7);
+        let before = incarnations(fleet, "lab").await?;
+        let mut copy = copied(fleet, "lab").await?;
+        // The copy ends by itself: the hub has events of these numbers that it never sent.
+        let ended = wait_for("the copy ends", BOUND, async || copy.ended()).await?;
+        let log = fs::read_to_string(copy.log_file())?;
+        ensure!(!ended.success() && log.contains("has spoken with incarnation"), "{ended}: {log}");
+        ensure!(incarnations(fleet, "lab").await? == before, "what the copy numbered is in the log");
+
+        copy.restart()?;
+        wait_for("the copy begins a journal of its own", BOUND, async || {
+            Ok((incarnations(fleet, "lab").await?.len() == before.len() + 1).then_some(()))
+        })
+        .await?;
+        fleet.event(&["--kind", "JournalLost", "--cluster", "lab"], |_| true).await?;
+        // Now the first one is of an incarnation that is over; people are told that two have one identity.
+        fleet.event(&["--kind", "EventRefused", "--cluster", "lab"], |_| true).await?;
+        let check = fleet.hub.cli(&["check"]).await?;
+        ensure!(check.stdout.contains("Events of lab are refused"), "{check:?}");
+        let clusters = fleet.hub.json(&["get", "clusters"]).await?;
+        for row in clusters["items"].as_array().context("clusters")? {
+            let told = row["conditions"].to_string().contains("EventsRefused");
+            ensure!(told == (row["name"] == "lab"), "{row}");
+        }
+        let first = &mut fleet.member_mut("lab").agent;
+        std::mem::swap(first, &mut copy);
+        copy.stop().await?;
+        load.end(fleet).await?;
+        let refused = fleet.hub.events(&["--kind", "EventRefused"]).await?;
+        ensure!(refused.iter().all(|event| event["cluster"] == "lab"), "others are concerned: {refused:?}");
+        ensure!(incarnations(fleet, "lab").await?.len() == before.len() + 1, "one more than two journals");
+        observer.judge().await
+    })
+    .await;
+}
+
+/// One more agent with the identity of a member and a copy of its journal, started once the member has gone on.
+async fn copied(fleet: &mut Fleet, cluster: &str) -> Result<Agent> {
+    fleet.member_mut(cluster).agent.kill();
+    let disk = fleet.copied_disk(cluster)?;
+    let before = fleet.hub.events(&["--cluster", cluster]).await?.len();
+    fleet.member_mut(cluster).agent.restart()?;
+    wait_for("the first one goes on", BOUND, async || {
+        Ok((fleet.hub.events(&["--cluster", cluster]).await?.len() > before + 4).then_some(()))
+    })
+    .await?;
+    fleet.second(cluster, &disk)
 }
 
 /// Seconds of a day.

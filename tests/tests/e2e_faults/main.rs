@@ -6,7 +6,10 @@
 //! faults come more often, and those that take long come at all.
 
 mod agents;
+mod backups;
 mod kills;
+#[cfg(feature = "faults-long")]
+mod large;
 mod nats;
 mod network;
 mod objects;
