@@ -6,10 +6,12 @@ use crate::report::{self, decode_body, encode_body};
 use crate::sign::sha256;
 use bytes::Bytes;
 use taffrail_core::cluster::Chain;
+use taffrail_core::event::{AgentEvent, HubEvent};
+use taffrail_core::id::AccountKey;
 use taffrail_core::node::hub::{Append, Durable};
 use taffrail_core::time::At;
 
-/// Why a stored event cannot be applied.
+/// Why a stored event cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Its header or its payload is not what it should be.
@@ -40,17 +42,29 @@ pub fn encode(append: &Append, signature: &[u8]) -> (Bytes, Bytes) {
     }
 }
 
-/// Applies one stored event. A kind that is not known is skipped, unless it says that it must be understood.
+/// A stored event that was read.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Entry {
+    /// A fact of the hub.
+    Hub(Box<HubEvent>),
+    /// A fact of an agent: its place in the agent's chain, and what it says if this version knows its kind.
+    Agent {
+        /// Whose chain.
+        account: AccountKey,
+        /// The chain's end with it.
+        chain: Chain,
+        /// What it says.
+        event: Option<Box<AgentEvent>>,
+    },
+    /// A fact of the hub of a kind that this version does not know and may skip.
+    Unknown,
+}
+
+/// Reads one stored event.
 ///
 /// # Errors
-/// [`Error`] with the reason; the state is unchanged then.
-pub fn apply(
-    state: &mut Durable,
-    index: u64,
-    appended_at: At,
-    header: &[u8],
-    body: &[u8],
-) -> Result<(), Error> {
+/// [`Error`] with the reason. A kind that is not known is none, unless it says that it must be understood.
+pub fn read(header: &[u8], body: &[u8]) -> Result<Entry, Error> {
     let hash = sha256(header);
     let header = decode_header(header)?;
     let (payload, _) = decode_body(body)?;
@@ -58,18 +72,44 @@ pub fn apply(
     if header.must_understand && matches!(decoded, Ok(Decoded::Unknown)) {
         return Err(Error::TooNew { kind: header.kind });
     }
-    if let Some(place) = &header.place {
+    if let Some(place) = header.place {
         let chain = Chain { incarnation: place.incarnation, seq: place.seq, hash };
         let event = match decoded {
-            Ok(Decoded::Agent(event)) => Some(event),
+            Ok(Decoded::Agent(event)) => Some(Box::new(event)),
             _ => None,
         };
-        state.agent_event(index, appended_at, &place.account, chain, event.as_ref());
-        return Ok(());
+        return Ok(Entry::Agent { account: place.account, chain, event });
     }
-    match decoded? {
-        Decoded::Hub(event) => state.hub_event(index, appended_at, &event),
-        _ => state.skip(index, appended_at),
+    Ok(match decoded? {
+        Decoded::Hub(event) => Entry::Hub(Box::new(event)),
+        _ => Entry::Unknown,
+    })
+}
+
+impl Entry {
+    /// Applies it as the event at `index`.
+    pub fn apply(&self, state: &mut Durable, index: u64, appended_at: At) {
+        match self {
+            Entry::Hub(event) => state.hub_event(index, appended_at, event),
+            Entry::Agent { account, chain, event } => {
+                state.agent_event(index, appended_at, account, *chain, event.as_deref());
+            }
+            Entry::Unknown => state.skip(index, appended_at),
+        }
     }
+}
+
+/// Reads one stored event and applies it as the event at `index`.
+///
+/// # Errors
+/// As [`read`]; the state is unchanged then.
+pub fn apply(
+    state: &mut Durable,
+    index: u64,
+    appended_at: At,
+    header: &[u8],
+    body: &[u8],
+) -> Result<(), Error> {
+    read(header, body)?.apply(state, index, appended_at);
     Ok(())
 }
