@@ -3,28 +3,37 @@
 //! | column family | key | value |
 //! | --- | --- | --- |
 //! | `events` | log index (8) | row format (1), `appended_at` (8), length of header (4), header, payload |
-//! | `index` | list (1), text with `00` as `00 01`, end `00 00`, log index (8) | empty |
+//! | `index` | list (1), text with `00` as `00 01`, end `00 00`, log index (8) | empty, or the distances to the events before it |
 //! | `index` | list `BLOBS` (1), digest (32) | length of the blob (8) |
 //! | `blobs` | digest (32) | the bytes |
 //! | `meta` | `layout` | layout version (4) |
 //!
 //! One list holds the indexes of all events that share one text of one key, in order; a query walks the lists of all keys it names
 //! side by side and fetches only what stands in each, so that rows need no keys and nothing is decoded to decide.
+//! Events that are written together and stand in one list share a row: its key ends with the last of them, its value has the
+//! distance from each to the one before it, the last first, each as a varint. Layout 1 had a row for each event.
 //! Apps are listed as `name/source`: the apps of one name in all sources are one range.
 //! Time needs no list: `appended_at` never goes back, so the events themselves are sorted by it.
 
 use super::{EVENT_BYTES_MAX, Error, Keys, Stored};
 use bytes::Bytes;
+use std::collections::BTreeMap;
 use taffrail_core::time::At;
 
 /// Version of this layout; raised with every change that an older program would misread.
-pub(super) const LAYOUT: u32 = 1;
+pub(super) const LAYOUT: u32 = 2;
+
+/// The oldest layout that this program reads as it is, and goes on with in its own.
+pub(super) const LAYOUT_MIN: u32 = 1;
 
 /// Key of the layout version in `meta`.
 pub(super) const LAYOUT_KEY: &[u8] = b"layout";
 
 /// First byte of an event row; a new format gets a new number.
 const ROW_FORMAT: u8 = 1;
+
+/// Most events of a row of a list: what a query decodes to land in it.
+const LIST_ROW_MAX: usize = 512;
 
 /// Bytes of a row in front of the header.
 const ROW_PREFIX: usize = 1 + 8 + 4;
@@ -99,21 +108,53 @@ pub(super) fn app_wanted(app: &str) -> (Vec<u8>, bool) {
     }
 }
 
-/// Every key of `index` under which an event stands.
-pub(super) fn rows_of(keys: &Keys, index: u64, mut row: impl FnMut(&[u8])) {
-    let app = keys.app.as_deref().map(app_text);
-    let texts = [
-        (List::Cluster, keys.cluster.as_deref()),
-        (List::App, app.as_deref()),
-        (List::Commit, keys.commit.as_deref()),
-        (List::Actor, keys.actor.as_deref()),
-        (List::Kind, Some(keys.kind.as_str())),
-    ];
-    for (list, text) in texts.into_iter().filter_map(|(list, text)| Some((list, text?))) {
-        let mut key = exact(list, text);
-        key.extend_from_slice(&index.to_be_bytes());
-        row(&key);
+/// Rows of lists under construction: the events of one write, by list.
+#[derive(Default)]
+pub(super) struct Lists(BTreeMap<Vec<u8>, Vec<u64>>);
+
+impl Lists {
+    /// Puts an event into the list of each of its keys. Indexes rise from call to call.
+    pub(super) fn add(&mut self, keys: &Keys, index: u64) {
+        let app = keys.app.as_deref().map(app_text);
+        let texts = [
+            (List::Cluster, keys.cluster.as_deref()),
+            (List::App, app.as_deref()),
+            (List::Commit, keys.commit.as_deref()),
+            (List::Actor, keys.actor.as_deref()),
+            (List::Kind, Some(keys.kind.as_str())),
+        ];
+        for (list, text) in texts.into_iter().filter_map(|(list, text)| Some((list, text?))) {
+            self.0.entry(exact(list, text)).or_default().push(index);
+        }
     }
+
+    /// Every row: key and value, in the order of keys.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+        self.0.iter().flat_map(|(list, indexes)| {
+            indexes.chunks(LIST_ROW_MAX).map(move |indexes| list_row(list, indexes))
+        })
+    }
+}
+
+fn list_row(list: &[u8], indexes: &[u64]) -> (Vec<u8>, Vec<u8>) {
+    let last = indexes.last().expect("a chunk is not empty");
+    let mut value = Vec::new();
+    for pair in indexes.windows(2).rev() {
+        let distance = usize::try_from(pair[1] - pair[0]).expect("events of one write");
+        prost::encode_length_delimiter(distance, &mut value).expect("a vector grows");
+    }
+    ([list, &last.to_be_bytes()].concat(), value)
+}
+
+/// The indexes of a row of a list, in order; `None` if it is not one.
+pub(super) fn decode_list_row(key: &[u8], mut value: &[u8]) -> Option<Vec<u64>> {
+    let mut indexes = vec![index_of(key)?];
+    while !value.is_empty() {
+        let distance = prost::decode_length_delimiter(&mut value).ok().filter(|distance| *distance > 0)?;
+        indexes.push(indexes.last()?.checked_sub(distance as u64)?);
+    }
+    indexes.reverse();
+    Some(indexes)
 }
 
 /// The log index at the end of an `index` key.
@@ -187,8 +228,9 @@ mod tests {
             actor: Some("x\0".into()),
             kind: "K".into(),
         };
-        let mut rows = Vec::new();
-        rows_of(&keys, 258, |row| rows.push(row.to_vec()));
+        let mut lists = Lists::default();
+        lists.add(&keys, 258);
+        let rows: Vec<Vec<u8>> = lists.rows().map(|(key, value)| [key, value].concat()).collect();
         let index = *b"\0\0\0\0\0\0\x01\x02";
         let expected: [&[u8]; 5] =
             [b"\x01c\0\0", b"\x02a/s\0\0", b"\x03f0\0\0", b"\x04x\0\x01\0\0", b"\x05K\0\0"];
@@ -200,6 +242,21 @@ mod tests {
             b"\x01\0\0\0\0\0\0\0\x03\0\0\0\x04headbody",
             "rows of older versions must stay readable"
         );
+    }
+
+    #[test]
+    fn events_that_are_written_together_share_a_row_of_a_list() {
+        let keys = Keys { cluster: None, app: None, commit: None, actor: None, kind: "K".into() };
+        let mut lists = Lists::default();
+        [3, 4, 300].into_iter().for_each(|index| lists.add(&keys, index));
+        let rows: Vec<_> = lists.rows().collect();
+        let expected = (b"\x05K\0\0\0\0\0\0\0\0\x01\x2c".to_vec(), b"\xa8\x02\x01".to_vec());
+        assert_eq!(rows, [expected.clone()]);
+        assert_eq!(decode_list_row(&expected.0, &expected.1), Some(vec![3, 4, 300]));
+        assert_eq!(decode_list_row(&expected.0, b""), Some(vec![300]), "rows of layout 1");
+        for damaged in [&b"\0"[..], b"\xa8", b"\xad\x02"] {
+            assert_eq!(decode_list_row(&expected.0, damaged), None);
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@
 
 #[cfg(test)]
 mod conformance;
+mod cursor;
 mod epoch;
 mod error;
 pub(crate) mod failpoint;

@@ -1,10 +1,11 @@
 //! The log in `RocksDB`: opened with safe settings that are read back, written by one thread, read by anyone.
 
+use super::cursor::Way;
 use super::epoch::file_error;
 use super::holder::Holder;
 use super::queue::{End, Queue};
 use super::room::{Disk, Room};
-use super::scan::{self, Way};
+use super::scan;
 use super::witness::{self, Keeper, Witness};
 use super::writer::Writer;
 use super::{
@@ -296,22 +297,21 @@ fn check_witnessed(folder: &Path, path: &Path, said: &Witness) -> Result<(), Err
     Ok(())
 }
 
-/// Marks a new log with the layout, and refuses one that this program would misread.
+/// Marks a log with the layout that it goes on in, and refuses one that this program would misread.
 fn check_layout(db: &DB, folder: &Path) -> Result<(), Error> {
     let meta = Tables::of(db).meta;
     let found = db.get_cf(&meta, keys::LAYOUT_KEY).map_err(|source| Error::Read { source })?;
-    let Some(found) = found else {
-        let mut options = rocksdb::WriteOptions::default();
-        options.set_sync(true);
-        return db
-            .put_cf_opt(&meta, keys::LAYOUT_KEY, keys::LAYOUT.to_be_bytes(), &options)
-            .map_err(|source| Error::Write { source });
-    };
-    let found = found.try_into().map_or(u32::MAX, u32::from_be_bytes);
-    if found != keys::LAYOUT {
-        return Err(Error::OtherLayout { path: folder.to_path_buf(), found, known: keys::LAYOUT });
+    let found = found.map(|found| found.try_into().map_or(u32::MAX, u32::from_be_bytes));
+    match found {
+        Some(keys::LAYOUT) => Ok(()),
+        None | Some(keys::LAYOUT_MIN..keys::LAYOUT) => {
+            let mut options = rocksdb::WriteOptions::default();
+            options.set_sync(true);
+            db.put_cf_opt(&meta, keys::LAYOUT_KEY, keys::LAYOUT.to_be_bytes(), &options)
+                .map_err(|source| Error::Write { source })
+        }
+        Some(found) => Err(Error::OtherLayout { path: folder.to_path_buf(), found, known: keys::LAYOUT }),
     }
-    Ok(())
 }
 
 /// Finds the end of the log by one seek.

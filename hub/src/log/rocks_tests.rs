@@ -3,8 +3,9 @@
 use super::super::conformance::{conformance, record};
 use super::super::{Keys, Memory};
 use super::*;
-use crate::driver::sender::Sender;
+use crate::driver::sender::{join, send};
 use crate::driver::{Driver, Performer, replay};
+use proptest::prelude::*;
 use rocksdb::statistics::Ticker;
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
@@ -12,6 +13,7 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use taffrail_core::node::hub::{Effect, Hub, Reply, Settings as HubSettings};
 use taffrail_core::time::Span;
+use taffrail_testkit::sender::Sender;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
@@ -99,10 +101,67 @@ fn a_lock_of_another_process_is_explained_by_its_number() {
 #[test]
 fn a_layout_of_a_newer_program_is_refused() {
     let (log, folder) = fresh();
-    log.db.put_cf(&Tables::of(&log.db).meta, keys::LAYOUT_KEY, 2u32.to_be_bytes()).unwrap();
+    log.db.put_cf(&Tables::of(&log.db).meta, keys::LAYOUT_KEY, 3u32.to_be_bytes()).unwrap();
     drop(log);
     let error = try_open(folder.path()).err().unwrap();
-    assert!(matches!(error, Error::OtherLayout { found: 2, known: 1, .. }), "{error}");
+    assert!(matches!(error, Error::OtherLayout { found: 3, known: 2, .. }), "{error}");
+}
+
+#[test]
+fn a_log_of_the_first_layout_is_gone_on_with() {
+    let (log, folder) = fresh();
+    log.append(1, vec![record(1, "K", [""; 4]); 3]).wait().unwrap();
+    begin_anew_in_the_first_layout(&log.db);
+    drop(log);
+    let log = open(folder.path());
+    log.append(4, vec![record(1, "K", [""; 4]); 2]).wait().unwrap();
+    for newest_first in [false, true] {
+        let kind = Filter { kind: Some("K".into()), limit: 10, newest_first, ..Filter::default() };
+        let mut found: Vec<u64> = log.query(&kind).unwrap().iter().map(|event| event.index).collect();
+        found.sort_unstable();
+        assert_eq!(found, [1, 2, 3, 4, 5]);
+    }
+    let layout = log.db.get_cf(&Tables::of(&log.db).meta, keys::LAYOUT_KEY).unwrap();
+    assert_eq!(layout, Some(2u32.to_be_bytes().to_vec()), "an older program would not see its new rows");
+}
+
+/// Three events of kind K, as a program of the first layout wrote them: a row for each.
+fn begin_anew_in_the_first_layout(db: &DB) {
+    let tables = Tables::of(db);
+    db.delete_cf(&tables.index, row_of("K", 3)).unwrap();
+    (1..=3).for_each(|index| db.put_cf(&tables.index, row_of("K", index), []).unwrap());
+    db.put_cf(&tables.meta, keys::LAYOUT_KEY, 1u32.to_be_bytes()).unwrap();
+}
+
+fn row_of(kind: &str, index: u64) -> Vec<u8> {
+    [keys::exact(keys::List::Kind, kind), index.to_be_bytes().to_vec()].concat()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn questions_are_answered_as_by_a_log_in_memory(
+        batches in prop::collection::vec(prop::collection::vec((0u8..3, 0u8..2), 1..40), 1..30),
+        bounds in (0u64..300, 0u64..300),
+        limit in 1u32..60,
+    ) {
+        let ((log, _folder), memory) = (fresh(), Memory::default());
+        for batch in &batches {
+            let made = |(kind, cluster): &(u8, u8)| record(1, &format!("K{kind}"), [["a", "b"][usize::from(*cluster)], "", "", ""]);
+            let batch: Vec<Record> = batch.iter().map(made).collect();
+            memory.append(memory.next_index(), batch.clone()).wait().unwrap();
+            log.append(log.next_index(), batch).wait().unwrap();
+        }
+        let (after, before) = (bounds.0.min(bounds.1), bounds.0.max(bounds.1));
+        for (kind, cluster) in [(Some("K0"), None), (Some("K1"), Some("a")), (None, Some("b")), (Some("K9"), None)] {
+            for newest_first in [false, true] {
+                let [kind, cluster] = [kind, cluster].map(|text: Option<&str>| text.map(str::to_owned));
+                let filter = Filter { kind, cluster, limit, newest_first, after: Some(after), before: Some(before), ..Filter::default() };
+                prop_assert_eq!(log.query(&filter).unwrap(), memory.query(&filter).unwrap());
+            }
+        }
+    }
 }
 
 #[test]
@@ -217,10 +276,10 @@ async fn every_reply_waits_for_an_fsync_of_its_own_request() {
     let driving = tokio::spawn(async move { driver.run(&mut Idle, stopped).await });
     let synced = || (options.get_ticker_count(Ticker::WalFileSynced), log.syncs());
     let mut sender = Sender::new(0);
-    sender.join(&handle).await;
+    join(&sender, &handle).await;
     for _ in 0..20 {
         let before = synced();
-        let reply = sender.send(&handle, 10).await;
+        let reply = send(&mut sender, &handle, 10).await;
         assert!(matches!(reply, Reply::Receipt { .. }), "{reply:?}");
         assert!(synced().0 > before.0, "the receipt came before the fsync");
     }

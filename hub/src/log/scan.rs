@@ -1,45 +1,15 @@
 //! Finding events in `RocksDB`: the lists of all wanted keys are walked side by side, and what stands in each is fetched.
 
+use super::cursor::{Cursor, Union, Way, key_of, range_of};
 use super::rocks::Tables;
 use super::{Blob, Error, Filter, PAGE_BYTES_MAX, PREFIX_MATCHES_MAX, Stored, keys};
 use keys::List;
-use rocksdb::{DB, DBRawIterator, PrefixRange, ReadOptions};
+use rocksdb::DB;
 use std::ops::RangeInclusive;
 use taffrail_core::digest::Digest;
 
-/// Steps along a list before a walk seeks instead: a step costs about 2 us, a seek about 18 us.
-const STEPS_BEFORE_SEEK: u32 = 8;
-
 /// Rows fetched at once: enough to share the work on a block, few enough to stop soon at the byte limit.
 const FETCH_ROWS: usize = 128;
-
-/// Which way a walk goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    Up,
-    Down,
-}
-
-impl Way {
-    /// Whether a walk that looks for `target` need not go further than `index`.
-    fn reached(self, index: u64, target: u64) -> bool {
-        match self {
-            Way::Up => index >= target,
-            Way::Down => index <= target,
-        }
-    }
-}
-
-/// A place in one list.
-struct Cursor<'a> {
-    rows: DBRawIterator<'a>,
-    prefix: Vec<u8>,
-    way: Way,
-    started: bool,
-}
-
-/// Several lists that count as one: an event matches if it stands in any of them.
-struct Union<'a>(Vec<Cursor<'a>>);
 
 /// Indexes of the events that stand in a list of each wanted key, inside `range`; `None` if the filter names no key.
 pub(super) fn find(
@@ -55,12 +25,12 @@ pub(super) fn find(
     }
     let mut unions: Vec<Union<'_>> = lists
         .into_iter()
-        .map(|lists| Union(lists.into_iter().map(|prefix| Cursor::new(db, prefix, way)).collect()))
+        .map(|lists| Union::of(lists.into_iter().map(|prefix| Cursor::new(db, prefix, way)).collect(), way))
         .collect();
     let mut found = Vec::new();
     let mut target = if way == Way::Up { *range.start() } else { *range.end() };
     while range.contains(&target) && found.len() < limit {
-        let Some(index) = meet(&mut unions, target, way)? else { break };
+        let Some(index) = meet(&mut unions, target)? else { break };
         if index == target {
             found.push(index);
             target = if way == Way::Up { index + 1 } else { index - 1 };
@@ -72,9 +42,9 @@ pub(super) fn find(
 }
 
 /// `target` if it stands in all unions, else a better target; `None` if a union has nothing left.
-fn meet(unions: &mut [Union<'_>], target: u64, way: Way) -> Result<Option<u64>, Error> {
+fn meet(unions: &mut [Union<'_>], target: u64) -> Result<Option<u64>, Error> {
     for union in unions {
-        match union.seek(target, way)? {
+        match union.seek(target)? {
             Some(found) if found == target => {}
             other => return Ok(other),
         }
@@ -115,73 +85,6 @@ fn expand(db: &DB, beginning: Vec<u8>, asked: &str) -> Result<Vec<Vec<u8>>, Erro
         rows.seek(behind);
     }
     Ok(lists)
-}
-
-fn range_of(db: &DB, prefix: Vec<u8>) -> DBRawIterator<'_> {
-    let mut options = ReadOptions::default();
-    options.set_iterate_range(PrefixRange(prefix));
-    db.raw_iterator_cf_opt(&Tables::of(db).index, options)
-}
-
-/// The key under an iterator; `None` at its end, an error if it ended because it could not read.
-fn key_of<'rows>(rows: &'rows DBRawIterator<'_>) -> Result<Option<&'rows [u8]>, Error> {
-    match rows.key() {
-        Some(key) => Ok(Some(key)),
-        None => rows.status().map(|()| None).map_err(|source| Error::Read { source }),
-    }
-}
-
-impl<'a> Cursor<'a> {
-    fn new(db: &'a DB, prefix: Vec<u8>, way: Way) -> Cursor<'a> {
-        Cursor { rows: range_of(db, prefix.clone()), prefix, way, started: false }
-    }
-
-    /// Goes to the first index at or behind `target`. Targets never turn back.
-    fn seek(&mut self, target: u64) -> Result<Option<u64>, Error> {
-        for _ in 0..STEPS_BEFORE_SEEK {
-            if !self.started {
-                break;
-            }
-            match self.index()? {
-                Some(index) if !self.way.reached(index, target) => self.step(),
-                settled => return Ok(settled),
-            }
-        }
-        let key = [&self.prefix[..], &target.to_be_bytes()].concat();
-        match self.way {
-            Way::Up => self.rows.seek(key),
-            Way::Down => self.rows.seek_for_prev(key),
-        }
-        self.started = true;
-        self.index()
-    }
-
-    fn step(&mut self) {
-        match self.way {
-            Way::Up => self.rows.next(),
-            Way::Down => self.rows.prev(),
-        }
-    }
-
-    fn index(&self) -> Result<Option<u64>, Error> {
-        let damaged = Error::Damaged { index: 0, what: "an index key is too short" };
-        key_of(&self.rows)?.map(|key| keys::index_of(key).ok_or(damaged)).transpose()
-    }
-}
-
-impl Union<'_> {
-    fn seek(&mut self, target: u64, way: Way) -> Result<Option<u64>, Error> {
-        let mut nearest: Option<u64> = None;
-        for cursor in &mut self.0 {
-            if let Some(index) = cursor.seek(target)? {
-                nearest = Some(nearest.map_or(index, |nearest| match way {
-                    Way::Up => nearest.min(index),
-                    Way::Down => nearest.max(index),
-                }));
-            }
-        }
-        Ok(nearest)
-    }
 }
 
 /// The events at these indexes, in the order given, up to the byte limit of a page.

@@ -6,6 +6,7 @@ use super::rocks::{OnFatal, Tables};
 use super::room::{Disk, Room};
 use super::witness::{self, Keeper, Witness};
 use super::{Error, keys};
+use keys::Lists;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -122,14 +123,14 @@ impl Writer {
 
 fn encode(db: &DB, jobs: &[Job]) -> WriteBatch {
     let tables = Tables::of(db);
-    let mut batch = WriteBatch::default();
+    let (mut batch, mut lists) = (WriteBatch::default(), Lists::default());
     for job in jobs {
         match job {
             Job::Append { first, records, .. } => {
                 for (index, record) in (*first..).zip(records) {
                     let row = keys::encode_row(record.appended_at, &record.header, &record.payload);
                     batch.put_cf(&tables.events, keys::event(index), row);
-                    keys::rows_of(&record.keys, index, |key| batch.put_cf(&tables.index, key, []));
+                    lists.add(&record.keys, index);
                 }
             }
             Job::PutBlob { digest, bytes, .. } => {
@@ -143,6 +144,7 @@ fn encode(db: &DB, jobs: &[Job]) -> WriteBatch {
             }
         }
     }
+    lists.rows().for_each(|(key, value)| batch.put_cf(&tables.index, key, value));
     batch
 }
 
