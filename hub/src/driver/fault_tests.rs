@@ -1,6 +1,6 @@
 //! The driver over a log on a real disk that ends at a named place, fails, or fills up.
 
-use super::sender::{BATCH, Sender};
+use super::sender::{BATCH, join, send};
 use super::{Driver, Handle, Performer, SHORT, replay};
 use crate::log::failpoint::{Place, armed::VARIABLE};
 use crate::log::{Log as _, Rocks, Room};
@@ -13,6 +13,7 @@ use taffrail_core::node::hub::{Effect, Hub, Input, Reply, Settings};
 use taffrail_core::time::Span;
 use taffrail_proto::event::decode_header;
 use taffrail_proto::sign::sha256;
+use taffrail_testkit::sender::Sender;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -118,9 +119,9 @@ async fn a_child_takes_events_until_it_ends() {
     for number in 0..CLUSTERS {
         let (mut sender, handle) = (Sender::new(number), running.handle.clone());
         sending.spawn(async move {
-            sender.join(&handle).await;
+            join(&sender, &handle).await;
             for _ in 0..REQUESTS {
-                if let Reply::Receipt { chain, .. } = sender.send(&handle, 10).await {
+                if let Reply::Receipt { chain, .. } = send(&mut sender, &handle, 10).await {
                     println!("receipt {} {}", sender.name, chain.seq);
                 }
             }
@@ -215,10 +216,10 @@ async fn a_disk_that_fills_up_stops_receipts_before_it_is_full_and_goes_on_by_it
     let running = run(&folder, RESERVE);
     let (handle, log) = (running.handle.clone(), running.log.clone());
     let mut sender = Sender::new(0);
-    sender.join(&handle).await;
+    join(&sender, &handle).await;
     let mut receipted = 0;
     let reason = loop {
-        match sender.send(&handle, 200_000).await {
+        match send(&mut sender, &handle, 200_000).await {
             Reply::Receipt { chain, .. } => receipted = chain.seq,
             Reply::Refused { reason } => break reason,
             other => panic!("{other:?}"),
@@ -239,7 +240,7 @@ async fn a_disk_that_fills_up_stops_receipts_before_it_is_full_and_goes_on_by_it
     let mut room = log.room();
     let again = tokio::time::timeout(PATIENCE, room.wait_for(|room| *room == Room::Enough)).await;
     assert!(again.is_ok_and(|seen| seen.is_ok()), "there is room and the log does not go on");
-    let reply = sender.send(&handle, 1_000).await;
+    let reply = send(&mut sender, &handle, 1_000).await;
     assert!(matches!(&reply, Reply::Receipt { chain, .. } if chain.seq == receipted + BATCH), "{reply:?}");
     assert_eq!(handle.look(|hub, _| hub.state().planner.epoch).await.unwrap(), 1, "what waited was taken");
     drop((log, room));

@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::bus;
-use crate::driver::sender::Sender;
+use crate::driver::sender::{join, sign};
 use crate::driver::{Driver, Performer, replay};
 use crate::log::Memory;
 use taffrail_core::node::hub::{Effect, Hub, Settings};
 use taffrail_core::time::Span;
 use taffrail_proto::report::{Answer, open_answer};
+use taffrail_testkit::sender::Sender;
 use tokio::task::yield_now;
 
 /// Clusters that reconnect at once.
@@ -37,13 +38,13 @@ async fn a_flood_of_one_cluster_takes_no_place_from_a_hundred_that_reconnect() {
     tokio::spawn(async move { driver.run(&mut Nothing, driving).await });
     let mut agents: Vec<Sender> = (0..=CLUSTERS).map(Sender::new).collect();
     for agent in &agents {
-        agent.join(&handle).await;
+        join(agent, &handle).await;
     }
     let listening = tokio::spawn(ingest(Arc::new(bus.clone()), handle, vault.clone(), stop.clone()));
     yield_now().await;
     log.hold();
     let ask = |agent: &mut Sender| {
-        let (bus, account, body) = (bus.clone(), agent.account.clone(), agent.sign(10));
+        let (bus, account, body) = (bus.clone(), agent.account.clone(), sign(agent, 10));
         tokio::spawn(async move { bus.ask(account, body, None).await })
     };
     let mut flooder = agents.pop().unwrap();

@@ -1,12 +1,13 @@
 //! Bare RocksDB: the same rows, one synced `WriteBatch` per request, one thread per writer, its own group commit.
 
-use super::super::sender::Sender;
+use super::super::sender::events;
 use anyhow::Result;
 use rocksdb::{DB, DBCompressionType, Options, WriteBatch, WriteOptions};
 use std::path::Path;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use taffrail_testkit::sender::Sender;
 
 /// Index rows of one event: cluster, app, commit, actor, kind.
 const INDEX_ROWS: usize = 5;
@@ -40,8 +41,7 @@ impl Raw {
 
     /// Events per second of so many threads, each with so many batches, one after the other.
     pub(super) fn trial(&self, writers: usize, batch: usize, requests: usize, rows: Rows) -> Result<f64> {
-        let mut agent = Sender::new(0)?;
-        let events = agent.events(batch)?;
+        let events = events(&mut Sender::new(0), batch)?;
         let values: Vec<Vec<u8>> =
             events.iter().map(|(header, payload)| [&header[..], &payload[..]].concat()).collect();
         let (barrier, mut start) = (Barrier::new(writers + 1), Instant::now());

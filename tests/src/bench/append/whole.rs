@@ -1,7 +1,7 @@
 //! The hub's path from a request on the bus to its receipt, without Git and NATS.
 
 use super::super::probe::cpu_us;
-use super::super::sender::Sender;
+use super::super::sender::{check, join, sign};
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use std::path::Path;
@@ -14,6 +14,7 @@ use taffrail_hub::driver::{Driver, Handle, Performer, replay};
 use taffrail_hub::log::{Log as _, RESERVE_MIN, Rocks};
 use taffrail_hub::perform::{Vault, ingest};
 use taffrail_proto::sign::PublicKey;
+use taffrail_testkit::sender::Sender;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
@@ -62,9 +63,9 @@ impl Whole {
         let (driving, ingesting) = (stop.clone(), stop.clone());
         let driver = tokio::spawn(async move { driver.run(&mut Nothing, driving).await.map_err(Into::into) });
         handle.post().input(Input::Started { version: "bench".to_owned(), epoch: 1 }).await?;
-        let agents = (0..clusters).map(Sender::new).collect::<Result<Vec<Sender>>>()?;
+        let agents = (0..clusters).map(Sender::new).collect::<Vec<Sender>>();
         for agent in &agents {
-            agent.join(&handle).await?;
+            join(agent, &handle).await?;
         }
         let listening = tokio::spawn(ingest(Arc::new(bus.clone()), handle.clone(), vault, ingesting));
         let tasks = vec![driver, listening];
@@ -75,7 +76,7 @@ impl Whole {
     pub(super) async fn trial(&mut self, writers: usize, batch: usize, requests: usize) -> Result<Trial> {
         let mut signed = Vec::new();
         for agent in &mut self.agents[..writers] {
-            let bodies = (0..requests).map(|_| agent.sign(batch)).collect::<Result<Vec<Bytes>>>()?;
+            let bodies = (0..requests).map(|_| sign(agent, batch)).collect::<Result<Vec<Bytes>>>()?;
             signed.push((agent.account.clone(), bodies));
         }
         let (syncs, used) = (self.log.syncs(), cpu_us()?);
@@ -94,7 +95,7 @@ impl Whole {
         let (seconds, used) = (start.elapsed().as_secs_f64(), cpu_us()? - used);
         for answer in answers {
             let (writer, last) = answer?;
-            self.agents[writer].check(&last.context("no request was sent")?, &self.hub_key)?;
+            check(&self.agents[writer], &last.context("no request was sent")?, &self.hub_key)?;
         }
         let events = f64::from(u32::try_from(writers * batch * requests)?);
         let syncs = f64::from(u32::try_from(self.log.syncs() - syncs)?);

@@ -1,6 +1,6 @@
 //! A realistic log, made by the hub's own driver: commits, renderings, indexes of 100 clusters, and what their agents say.
 
-use super::super::sender::Sender;
+use super::super::sender::{join, sign};
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +16,7 @@ use taffrail_hub::driver::{Driver, Handle, Performer, Post, replay};
 use taffrail_hub::log::{Log as _, RESERVE_MIN, Rocks};
 use taffrail_proto::report::open_request;
 use taffrail_proto::sign::sha256;
+use taffrail_testkit::sender::Sender;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -53,9 +54,9 @@ pub(super) async fn write(folder: &Path, wanted: u64) -> Result<u64> {
     handle.post().input(Input::Started { version: "1.0.0".to_owned(), epoch: 1 }).await?;
     let order = source::Command::Add { source: shop()?, track: track(), path: String::new() };
     handle.order(Actor::Person("ann".to_owned()), Command::Source(order)).await?;
-    let mut agents = (0..CLUSTERS).map(Sender::new).collect::<Result<Vec<Sender>>>()?;
+    let mut agents = (0..CLUSTERS).map(Sender::new).collect::<Vec<Sender>>();
     for agent in &agents {
-        agent.join(&handle).await?;
+        join(agent, &handle).await?;
     }
     let mut commit = 0;
     while *log.durable().borrow() < wanted {
@@ -110,7 +111,7 @@ async fn push(handle: &Handle, number: usize) -> Result<()> {
 async fn report(handle: &Handle, agents: &mut [Sender]) -> Result<()> {
     let mut waiting = Vec::new();
     for agent in agents {
-        let incoming = open_request(&agent.sign(REPORTS)?, &agent.account, &agent.public())?;
+        let incoming = open_request(&sign(agent, REPORTS)?, &agent.account, &agent.public())?;
         waiting.push(handle.events(agent.account.clone(), incoming));
     }
     for answered in futures::future::try_join_all(waiting).await? {
