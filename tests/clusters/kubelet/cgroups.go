@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -72,7 +74,26 @@ func removeCgroups(name string) {
 	}
 }
 
-// sweep removes the cgroups of nodes whose outer process was killed: those whose addresses are nobody's any more.
+// lock waits until no other node of this machine begins. Closing the file, or the end of the process, opens it again.
+func lock() (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(os.TempDir(), cgroupPrefix+"lock"), os.O_CREATE|os.O_RDWR|syscall.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open the lock of beginning nodes: %w", err)
+	}
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX)
+		if err == nil {
+			return file, nil
+		}
+		if !errors.Is(err, syscall.EINTR) {
+			file.Close()
+			return nil, fmt.Errorf("wait for other nodes to begin: %w", err)
+		}
+	}
+}
+
+// sweep removes the cgroups of nodes whose outer process was killed: those whose addresses are nobody's any more. The
+// caller holds the lock.
 func sweep() {
 	for _, root := range hierarchies() {
 		left, _ := filepath.Glob(filepath.Join(root, cgroupPrefix+"*"))

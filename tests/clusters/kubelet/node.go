@@ -22,6 +22,12 @@ func runNode(ctx context.Context, arguments []string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	// A node that has its cgroups and not yet its address looks like one that was killed.
+	begun, err := lock()
+	if err != nil {
+		return err
+	}
+	defer begun.Close()
 	sweep()
 	if err := makeCgroups(s.cgroup()); err != nil {
 		return fmt.Errorf("make cgroups: %w", err)
@@ -51,6 +57,7 @@ func runNode(ctx context.Context, arguments []string) error {
 		_ = inside.Wait()
 		return fmt.Errorf("connect the node: %w", err)
 	}
+	begun.Close()
 	if err := inside.Wait(); err != nil && ctx.Err() == nil {
 		return fmt.Errorf("the node ended: %w", err)
 	}

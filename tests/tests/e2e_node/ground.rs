@@ -50,6 +50,7 @@ pub(crate) async fn with_ground(name: &str, story: impl AsyncFnOnce(&Ground) -> 
         for log in ground.node.pod_logs(HOME).unwrap_or_default() {
             eprintln!("--- {}\n{}", log.display(), fs::read_to_string(&log).unwrap_or_default());
         }
+        ground.tell().await;
         panic!("{name}: {error:?}");
     }
     let node = ground.node.path().to_owned();
@@ -70,6 +71,16 @@ impl Ground {
         let hub = Hub::start(&folder.sub("hub")?, options).await?;
         let client = node.cluster().client().await?;
         Ok(Ground { hub, git, client, folder, node })
+    }
+
+    /// Shows what the hub and the API server know, beside a failure.
+    async fn tell(&self) {
+        let log = self.hub.done(&["log", "-o", "wide"]).await;
+        eprintln!("--- taffrail log\n{}", log.unwrap_or_else(|error| format!("{error:#}")));
+        for kind in ["pods", "events"] {
+            let all = self.kubectl(&["get", kind, "--all-namespaces", "-o", "wide"], "").await;
+            eprintln!("--- {kind}\n{}", all.unwrap_or_else(|error| format!("{error:#}")));
+        }
     }
 
     /// Runs `kubectl` as an administrator.
