@@ -19,6 +19,9 @@ use crate::row::{Cell, Condition, labels_text};
 const EVENTS: u32 = 10;
 const DELIVERIES: u32 = 5;
 
+/// Characters of a bundle's digest that are shown, as people read them elsewhere.
+const BUNDLE_CHARS: usize = 12;
+
 /// What to describe.
 #[derive(Debug, clap::Subcommand)]
 pub enum Args {
@@ -160,7 +163,10 @@ fn troubles(out: &mut Out, instance: &Instance) -> Result<(), Error> {
             out.line(&format!("    {object}"))?;
         }
         let (app, cluster, what) = (&instance.app, &instance.cluster, &approval.what);
-        out.line(&format!("    next: taffrail approve {app} --cluster {cluster} --what {what}"))?;
+        // A hub of an earlier version names no bundle.
+        let seen = approval.bundle.get(..BUNDLE_CHARS).map(|bundle| format!(" --bundle {bundle}"));
+        let seen = seen.unwrap_or_default();
+        out.line(&format!("    next: taffrail approve {app} --cluster {cluster} --what {what}{seen}"))?;
     }
     Ok(())
 }

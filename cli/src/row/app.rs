@@ -147,6 +147,8 @@ pub struct Approval {
     pub message: String,
     /// The objects concerned.
     pub objects: Vec<String>,
+    /// The bundle that waits: name it in `approve --bundle`, and no other one is approved.
+    pub bundle: String,
     /// Since when it waits.
     pub since: Option<String>,
     /// Log index of the event that asks for it.
@@ -330,6 +332,7 @@ impl From<wire::PendingApproval> for Approval {
             what: row.what,
             message: row.message,
             objects: row.objects,
+            bundle: row.bundle,
             since: time::rfc3339(row.since_ms),
             event_index: row.event_index,
         }

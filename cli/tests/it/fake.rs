@@ -153,6 +153,7 @@ impl Fake {
                 objects: vec!["ConfigMap/orders/a".into(), "ConfigMap/orders/b".into()],
                 since_ms: NOW_MS - 60_000,
                 event_index: 40,
+                bundle: "0a1b2c3d4e5f".repeat(6)[..64].into(),
             }],
             ..InstanceRow::default()
         };

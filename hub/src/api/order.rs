@@ -20,6 +20,8 @@ const CLUSTERS_MAX: usize = 10_000;
 const LABELS_MAX: usize = 64;
 /// Most namespaces that an agent's rights can be bound to.
 const NAMESPACES_MAX: usize = 64;
+/// Characters of a bundle's digest: as many as people are shown, up to all.
+const BUNDLE_CHARS: std::ops::RangeInclusive<usize> = 12..=64;
 
 /// What goes with every order beside its command.
 pub(super) struct Given {
@@ -117,7 +119,18 @@ pub(super) fn approve(ask: &wire::ApproveRequest) -> Result<Command, Error> {
         app: app_name(&ask.app)?,
         cluster: cluster_name(&ask.cluster)?,
         what: optional(bounded("name of what is approved", &ask.what, TEXT_BYTES_MAX)?),
+        bundle: optional(bundle(&ask.bundle)?),
     })
+}
+
+/// How the digest of a bundle begins: long enough that no other one begins so.
+fn bundle(text: &str) -> Result<String, Error> {
+    let hexadecimal = |letter: u8| matches!(letter, b'0'..=b'9' | b'a'..=b'f');
+    if text.is_empty() || (BUNDLE_CHARS.contains(&text.len()) && text.bytes().all(hexadecimal)) {
+        return Ok(text.to_owned());
+    }
+    let cause = "it is 12 to 64 hexadecimal characters";
+    Err(Error::invalid("this is not the digest of a bundle", cause, "taffrail describe app NAME"))
 }
 
 pub(super) fn apps(app: &str, cluster: &str, source: &str) -> Result<Apps, Error> {

@@ -172,6 +172,8 @@ pub enum Command {
         cluster: ClusterName,
         /// What waits; none if just one thing does.
         what: Option<String>,
+        /// How the digest of the bundle begins that the person saw; none for whichever waits.
+        bundle: Option<String>,
     },
 }
 

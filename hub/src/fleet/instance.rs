@@ -193,6 +193,7 @@ impl Known<'_> {
             objects: status.held.iter().map(object_name).collect(),
             since_ms: report.at.0,
             event_index: report.index,
+            bundle: entry.digest.to_string(),
         }]
     }
 

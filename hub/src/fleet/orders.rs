@@ -2,7 +2,7 @@
 
 use super::instance::pending;
 use super::name::{derive, resolve, shown};
-use super::refused::told;
+use super::refused::{self, told};
 use super::{FleetService, stopping};
 use crate::api::Error;
 use crate::api::service::{AppName, Caller, Command, Credential, Order, Outcome};
@@ -52,7 +52,9 @@ impl FleetService {
             }
             Command::RemoveCluster { name, cascade } => self.remove_cluster(by, name, cascade).await,
             Command::Sync { app, clusters } => self.sync(by, app, clusters, reason).await,
-            Command::Approve { app, cluster, what } => self.approve(by, app, cluster, what, reason).await,
+            Command::Approve { app, cluster, what, bundle } => {
+                self.approve(by, Held { app, cluster, what, bundle }, reason).await
+            }
         }
     }
 
@@ -228,22 +230,17 @@ impl FleetService {
         Ok(Outcome { done, clusters, ..Outcome::default() })
     }
 
-    async fn approve(
-        &self,
-        by: Caller,
-        app: AppName,
-        cluster: ClusterName,
-        what: Option<String>,
-        reason: String,
-    ) -> Result<Outcome, Error> {
+    async fn approve(&self, by: Caller, held: Held, reason: String) -> Result<Outcome, Error> {
+        let Held { app, cluster, what, bundle } = held;
         let (typed, on) = (shown(&app), cluster.clone());
         let looked = self.ask(move |hub, _| {
             let app = resolve(hub.state(), &app)?;
             let desired = hub.state().planner.fleet.get(&on);
             let report = desired.and_then(|desired| desired.reports.get(&app));
-            Ok((app, report.and_then(|said| pending(said.status.phase, &said.status.held))))
+            let entry = desired.and_then(|desired| Some(desired.index.entries.get(&app)?.digest));
+            Ok((app, report.and_then(|said| pending(said.status.phase, &said.status.held)), entry))
         });
-        let (app, waits) = looked.await?.value?;
+        let (app, waits, entry) = looked.await?.value?;
         if let (Some(what), Some(waits)) = (what, waits)
             && what != waits
         {
@@ -253,10 +250,26 @@ impl FleetService {
                 next: format!("taffrail approve {typed} --cluster {cluster} --what {waits}"),
             });
         }
+        // The core compares again, with what is held when the order is decided.
+        let seen = match (bundle, entry) {
+            (Some(bundle), Some(entry)) if !entry.to_string().starts_with(&bundle) => {
+                return Err(refused::other_bundle(&typed, &cluster, &entry));
+            }
+            (Some(_), entry) => entry,
+            (None, _) => None,
+        };
         let said = format!("What waits of {typed} on {cluster} is approved, for this bundle only.");
-        let done = self.order(by, Ordered::Approve { app, cluster, reason }, said).await?;
+        let done = self.order(by, Ordered::Approve { app, cluster, bundle: seen, reason }, said).await?;
         Ok(Outcome { done, ..Outcome::default() })
     }
+}
+
+/// What a person lets pass.
+struct Held {
+    app: AppName,
+    cluster: ClusterName,
+    what: Option<String>,
+    bundle: Option<String>,
 }
 
 /// The name for a source: the one asked for, that of the same source if it is there, or one that is free.

@@ -1,6 +1,8 @@
 //! What people are told when the core refuses their order.
 
 use crate::api::Error;
+use taffrail_core::digest::Digest;
+use taffrail_core::id::ClusterName;
 use taffrail_core::node::hub::Rejected;
 use taffrail_core::{cluster, source};
 
@@ -29,12 +31,22 @@ pub(super) fn told(rejected: Rejected) -> Error {
             "Git does not place it there, or nothing was delivered there yet.",
             format!("taffrail get app {app}"),
         ),
+        Rejected::OtherBundle { app, cluster, waits } => other_bundle(&app.to_string(), &cluster, &waits),
         Rejected::NothingHeld { app, .. } => refused(
             sentence,
             "No guard holds it, or what it held was approved already.",
             format!("taffrail describe app {app}"),
         ),
     }
+}
+
+/// Something newer came between a person's look and their word.
+pub(super) fn other_bundle(app: &str, cluster: &ClusterName, waits: &Digest) -> Error {
+    refused(
+        format!("app {app} on cluster {cluster} is to run another bundle by now"),
+        format!("It is {}: a newer commit may delete something else.", waits.short()),
+        format!("taffrail describe app {app}"),
+    )
 }
 
 fn of_source(reason: source::Rejected, sentence: String) -> Error {

@@ -1,6 +1,6 @@
 //! What leaves Git is deleted: late, seldom, and some of it only when a person says so.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::wait_for;
 
@@ -111,7 +111,13 @@ async fn a_shrunken_app_waits_for_approval(fleet: &Fleet) -> Result<()> {
     }
     let waited = fleet.hub.cli(&["wait", "wide", "--for=synced", "--timeout", "30s"]).await?;
     ensure!(waited.code == 1 && waited.stderr.contains("taffrail approve"), "{waited:?}");
-    fleet.hub.done(&["approve", "wide", "--cluster", "lab", "--reason", "they are not used"]).await?;
+    let order = ["approve", "wide", "--cluster", "lab", "--reason", "they are not used", "--bundle"];
+    let refused = fleet.hub.cli(&[&order[..], &["000000000000"]].concat()).await?;
+    ensure!(refused.code == 1 && refused.stderr.contains("another bundle"), "{refused:?}");
+    let parked = fleet.instance("wide", "lab", "is still parked", |it| it["sync"] == "Parked").await?;
+    let bundle = parked["approvals"][0]["bundle"].as_str().and_then(|bundle| bundle.get(..12));
+    let bundle = bundle.context("the bundle that waits is named")?;
+    fleet.hub.done(&[&order[..], &[bundle]].concat()).await?;
     let lab = |it: &Value| it["sync"] == "Synced" && it["runningCommit"] == commit;
     fleet.instance("wide", "lab", "is synced after the approval", lab).await?;
     let left = wait_for("three of ten are gone", BOUND, async || {

@@ -52,7 +52,10 @@ async fn wrong_orders_are_refused_with_a_code_and_change_nothing() {
         (Command::RemoveCluster { name: cluster("rome"), cascade: true }, "API-005"),
         (Command::RemoveCluster { name: cluster("none"), cascade: false }, "API-002"),
         (Command::Sync { app: app("none"), clusters: vec![] }, "API-002"),
-        (Command::Approve { app: app("none"), cluster: cluster("paris"), what: None }, "API-002"),
+        (
+            Command::Approve { app: app("none"), cluster: cluster("paris"), what: None, bundle: None },
+            "API-002",
+        ),
     ] {
         let shown = format!("{command:?}");
         let error = house.give(command).await.unwrap_err();

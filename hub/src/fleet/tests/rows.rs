@@ -118,12 +118,22 @@ async fn a_guard_shows_what_waits_and_lets_it_pass_once() {
     let row = house.instance("api", "paris").await;
     assert_eq!((row.sync(), row.parked_reason.as_str()), (SyncStatus::Parked, "1 objects wait"));
     assert_eq!((row.approvals[0].what.as_str(), row.approvals[0].objects.len()), ("prune", 1));
+    let seen = row.approvals[0].bundle.clone();
     let approve = |what: &str| Command::Approve {
         app: super::house::app("api"),
         cluster: super::house::cluster("paris"),
         what: Some(what.into()),
+        bundle: Some(seen[..12].into()),
     };
     assert_eq!(house.give(approve("shrink")).await.unwrap_err().code(), "API-005");
+    let mut other = approve("prune");
+    if let Command::Approve { bundle, .. } = &mut other {
+        *bundle = Some("0123456789ab".into());
+    }
+    let refused = house.give(other).await.unwrap_err();
+    assert_eq!(refused.code(), "API-005");
+    assert!(refused.to_string().contains("another bundle"), "{refused}");
+    assert_eq!(house.instance("api", "paris").await.approvals.len(), 1, "nothing was approved");
     assert!(house.give(approve("prune")).await.unwrap().done.changed);
     assert_eq!(house.instance("api", "paris").await.approvals, []);
     assert_eq!(house.give(approve("prune")).await.unwrap_err().code(), "API-005", "only once");

@@ -3,6 +3,7 @@
 use super::durable::Durable;
 use crate::catalog::{self, Destination, Root};
 use crate::cluster;
+use crate::digest::Digest;
 use crate::epoch;
 use crate::event::agent::Phase;
 use crate::event::{Actor, Context, HubEvent, HubFact};
@@ -34,6 +35,8 @@ pub enum Command {
         app: AppId,
         /// Where.
         cluster: ClusterName,
+        /// The bundle that the person saw; `None` for whichever is held when the order arrives.
+        bundle: Option<Digest>,
         /// Why.
         reason: String,
     },
@@ -76,6 +79,16 @@ pub enum Rejected {
         /// The cluster.
         cluster: ClusterName,
     },
+    /// Another bundle is to run by now than the one that is approved.
+    #[error("app {app} on cluster {cluster} is to run another bundle by now: {waits}")]
+    OtherBundle {
+        /// The app.
+        app: AppId,
+        /// The cluster.
+        cluster: ClusterName,
+        /// The bundle that is to run.
+        waits: Digest,
+    },
     /// Nothing waits for an approval.
     #[error("app {app} on cluster {cluster} waits for no approval")]
     NothingHeld {
@@ -115,7 +128,9 @@ pub(super) fn decide(
             let fact = HubFact::SyncRequested { clusters, reason: reason.clone() };
             Ok(alloc::vec![HubEvent { context: Context::new(actor.clone(), at).app(app), fact }])
         }
-        Command::Approve { app, cluster, reason } => approve(state, app, cluster, reason, actor, at),
+        Command::Approve { app, cluster, bundle, reason } => {
+            approve(state, app, cluster, *bundle, reason, actor, at)
+        }
         Command::RaiseEpoch(grant) => {
             let fact = epoch::raise(&state.epochs, state.planner.epoch, grant)?;
             Ok(alloc::vec![HubEvent { context: Context::new(actor.clone(), at), fact }])
@@ -148,6 +163,7 @@ fn approve(
     state: &Durable,
     app: &AppId,
     cluster: &ClusterName,
+    bundle: Option<Digest>,
     reason: &str,
     actor: &Actor,
     at: At,
@@ -157,6 +173,10 @@ fn approve(
     let (Some(desired), Some(entry)) = (desired, entry) else {
         return Err(Rejected::NotPlaced { app: app.clone(), cluster: cluster.clone() });
     };
+    if bundle.is_some_and(|bundle| bundle != entry.digest) {
+        let (app, cluster, waits) = (app.clone(), cluster.clone(), entry.digest);
+        return Err(Rejected::OtherBundle { app, cluster, waits });
+    }
     let held = desired.reports.get(app).is_some_and(|report| {
         report.status.digest == entry.digest
             && (report.status.phase == Phase::Parked || !report.status.held.is_empty())

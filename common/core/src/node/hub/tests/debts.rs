@@ -127,7 +127,7 @@ fn make(sim: &mut Sim, made: &Move) {
         }
         Move::Approve(which, on) => {
             let (app, cluster, reason) = (app(APPS[which]), named(CLUSTERS[on]), String::new());
-            sim.order(Command::Approve { app, cluster, reason });
+            sim.order(Command::Approve { app, cluster, bundle: None, reason });
         }
         Move::Report(of, which, parked) => {
             let known = sim.hub.state().clusters.accounts.get(&account(letter(of)));

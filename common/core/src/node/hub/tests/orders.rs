@@ -178,6 +178,7 @@ fn only_what_waits_can_be_approved_and_once() {
     let approve = |app_name: &str| Command::Approve {
         app: app(app_name),
         cluster: named("prod"),
+        bundle: None,
         reason: "meant so".into(),
     };
     let nothing = Reply::Rejected(Rejected::NothingHeld { app: app("fleet/web"), cluster: named("prod") });
@@ -189,6 +190,26 @@ fn only_what_waits_can_be_approved_and_once() {
     assert_eq!(sim.order(approve("fleet/web")), nothing, "approved already");
     let none = Reply::Rejected(Rejected::NotPlaced { app: app("fleet/none"), cluster: named("prod") });
     assert_eq!(sim.order(approve("fleet/none")), none);
+}
+
+#[test]
+fn an_approval_of_a_bundle_that_somebody_saw_is_not_taken_for_a_newer_one() {
+    let mut sim = delivered();
+    let approve = |number: u8| Command::Approve {
+        app: app("fleet/web"),
+        cluster: named("prod"),
+        bundle: Some(digest(number)),
+        reason: "meant so".into(),
+    };
+    sim.report('B', &app("fleet/web"), Phase::Parked);
+    let (of, on, waits) = (app("fleet/web"), named("prod"), digest(1));
+    let other = Rejected::OtherBundle { app: of, cluster: on, waits };
+    assert_eq!(sim.order(approve(2)), Reply::Rejected(other));
+    let entry =
+        |sim: &Sim| sim.hub.state().planner.fleet[&named("prod")].index.entries[&app("fleet/web")].clone();
+    assert_eq!(entry(&sim).approved, None);
+    assert!(matches!(sim.order(approve(1)), Reply::Done { changed: true, .. }));
+    assert_eq!(entry(&sim).approved, Some(digest(1)));
 }
 
 #[test]
