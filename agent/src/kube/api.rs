@@ -224,6 +224,7 @@ fn applied(
         owned: Owned::of_object(&answered.object),
         displaced,
         created: answered.created,
+        deleting: !text("/metadata/deletionTimestamp").is_empty(),
         changed: answered.created || last != Some(resource_version.as_str()),
         resource_version,
     })

@@ -127,6 +127,8 @@ pub struct Applied {
     pub displaced: Vec<Displaced>,
     /// Whether it was created by this apply.
     pub created: bool,
+    /// It is on its way out: a deletion was asked for before this apply.
+    pub deleting: bool,
     /// Whether the object is another one than before; true whenever [`ApplyRequest::last`] did not say what was before.
     pub changed: bool,
 }

@@ -85,7 +85,7 @@ pub(super) async fn apply(
             uid: applied.uid,
             version: version(&applied.resource_version),
             owned: applied.owned.fingerprint(),
-            deleting: false,
+            deleting: applied.deleting,
         },
         judgement,
         taken,

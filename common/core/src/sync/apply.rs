@@ -2,10 +2,12 @@
 
 use super::drift::Differs;
 use super::ports::{Applied, Effect, Fingerprint, Object, Problem};
-use super::state::{Instance, Kinds, Member, Step};
+use super::state::{Instance, Item, Kinds, Member, Step};
+use crate::digest::Digest;
 use crate::id::CommitId;
 use crate::object::Key;
 use crate::time::{At, Span};
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -17,6 +19,9 @@ const SAVED_TOGETHER: u32 = 64;
 
 /// How long a restart waits for the watches to show what is there. Ten thousand objects are listed in a few seconds.
 const LIST_MAX: Span = Span::secs(30);
+
+/// An object whose end is waited for is looked at this often: it may have lost our label, so that no watch shows its end.
+const ENDING_EVERY: Span = Span::secs(2);
 
 impl Instance {
     pub(super) fn start_applying(&mut self, at: At) {
@@ -75,6 +80,10 @@ impl Instance {
     /// elsewhere waits until a watch has shown what is there.
     fn apply(&mut self, key: Key, at: At) {
         let (Some(object), Some(item)) = (self.objects.get(&key), self.items.get(&key)) else { return };
+        if self.live.get(&key).is_some_and(|live| live.deleting) {
+            self.wait_for_the_end(&key, at);
+            return;
+        }
         let same = item.content == object.content;
         let settled = self.applied == Some((self.entry.since, self.entry.digest));
         let hands_off = settled && !self.entry.policy.self_heal;
@@ -99,6 +108,41 @@ impl Instance {
         self.keep_from_now_on(&object);
         self.in_flight.insert(key);
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
+    }
+
+    /// An object of this name is on its way out: what would be applied to it would go with it. Nothing of it is ours any
+    /// more, so that its end is no drift and a restart applies it too.
+    fn wait_for_the_end(&mut self, key: &Key, at: At) {
+        let Some(item) = self.items.get_mut(key) else { return };
+        if item.is_applied() {
+            *item = Item { content: Digest::default(), uid: String::new(), owned: 0, ..item.clone() };
+            self.touched.insert(key.clone());
+            self.dirty = true;
+        }
+        self.drifts.remove(key);
+        self.ending.insert(key.clone());
+        let message = String::from("it is being deleted, and is made again once it is gone");
+        self.problems.insert(key.clone(), Problem { cause: None, message });
+        self.look(key, at.plus(ENDING_EVERY));
+    }
+
+    /// What had the name of an object of the bundle is gone: the object has its turn. What failed meanwhile may have failed
+    /// for want of it, such as of a namespace, and is tried again once nothing is waited for any more.
+    pub(super) fn ended(&mut self, key: &Key, at: At) {
+        if !self.ending.remove(key) {
+            return;
+        }
+        self.problems.remove(key);
+        match self.stages.last_mut() {
+            Some(stage) => stage.push(key.clone()),
+            None => self.stages.push(Vec::from([key.clone()])),
+        }
+        if self.problems.is_empty() {
+            self.retry_at = None;
+        } else if self.ending.is_empty() && self.retry_at.is_some() {
+            self.retry_at = Some(at);
+        }
+        self.advance(at);
     }
 
     /// `Prune=false` counts from the moment at which it is asked for: the answer may be lost, and a later commit without
@@ -180,6 +224,11 @@ impl Instance {
     fn took_effect(&mut self, object: &Object, commit: &CommitId, applied: Applied, at: At) {
         let key = &object.key;
         let Applied { fingerprint, judgement, taken, created } = applied;
+        if fingerprint.deleting && self.step == Step::Applying && self.objects.contains_key(key) {
+            self.live.insert(key.clone(), fingerprint);
+            self.wait_for_the_end(key, at);
+            return;
+        }
         self.problems.remove(key);
         let Some(item) = self.items.get_mut(key) else { return };
         let changed = item.content != object.content

@@ -37,6 +37,7 @@ impl Instance {
         self.due.clear();
         self.going.clear();
         self.problems.clear();
+        self.ending.clear();
         self.trouble = None;
         self.drop_objects();
         let (roster, items) = (&mut self.roster, &self.items);
@@ -164,7 +165,14 @@ impl Instance {
             return;
         }
         for (key, object) in &self.objects {
-            if self.items.contains_key(key) {
+            if let Some(item) = self.items.get_mut(key) {
+                // From the first apply on nobody can say which content it has until that is answered: an answer may be lost
+                // with the process, and the content from before may come back.
+                if item.is_applied() && item.content != object.content {
+                    item.content = Digest::default();
+                    self.touched.insert(key.clone());
+                    self.dirty = true;
+                }
                 continue;
             }
             let version = object.version.clone();
@@ -247,7 +255,8 @@ impl Instance {
             self.settle_by = Some(at.plus(self.limits.health_timeout));
         }
         // What stays behind may not be there at all: its apply failed, or nobody saw it go.
-        let unseen = self.roster.leaving().filter(|key| !self.live.contains_key(*key));
+        let unseen = |key: &&Key| !self.live.contains_key(*key) || self.unshown.contains(*key);
+        let unseen = self.roster.leaving().filter(unseen);
         for key in unseen.cloned().collect::<Vec<Key>>() {
             self.look(&key, at);
         }

@@ -27,6 +27,10 @@ const DEFINITIONS: &str = "apiextensions.k8s.io";
 /// An object that could not be read is looked at again after this time.
 const UNREADABLE_AGAIN: Span = Span::secs(2);
 
+/// An object that left the bundle and that no watch shows, because it lost our label, is looked at this often: nobody
+/// else would tell that it is gone. A minute, because nothing waits for it but a number in a status.
+const BEHIND_EVERY: Span = Span::secs(60);
+
 impl Instance {
     /// A watch shows an object.
     pub fn seen(&mut self, key: &Key, seen: Fingerprint, at: At) {
@@ -53,8 +57,12 @@ impl Instance {
         let older = (is < written).then_some(is);
         let (ours, applied) = (seen.owned == item.owned && older.is_none(), item.is_applied());
         let watched = applied && !seen.deleting && !self.leaves(key) && !self.in_flight.contains(key);
+        let deleting = seen.deleting;
         self.live.insert(key.clone(), seen);
         self.take_turn(key);
+        if !deleting {
+            self.ended(key, at);
+        }
         if watched && ours {
             self.undrifted(key, at);
         } else if watched {
@@ -96,7 +104,11 @@ impl Instance {
     pub fn vanished(&mut self, key: &Key, at: At) {
         let Some(item) = self.items.get(key) else { return };
         let applied = item.is_applied();
-        self.unshown.remove(key);
+        if self.inspecting.contains(key) {
+            self.overtaken.insert(key.clone());
+        }
+        // If it is still there, nobody shows what becomes of it.
+        self.unshown.insert(key.clone());
         if self.in_flight.contains(key) {
             // Nobody can tell which came first: it is looked at once the answer is here.
             self.look(key, at);
@@ -114,6 +126,10 @@ impl Instance {
         } else if applied {
             self.roster.judge(key, Judgement::missing());
             self.drifted(key, Differs::gone(), at);
+        } else if self.ending.contains(key) {
+            // It is gone, or only lost our label: a look tells.
+            self.look(key, at);
+            self.inspect_due(at);
         }
         self.restate(at);
     }
@@ -121,12 +137,17 @@ impl Instance {
     /// A look at an object ended.
     pub fn inspected(&mut self, key: &Key, against: bool, outcome: Inspected, at: At) {
         self.inspecting.remove(key);
+        let overtaken = self.overtaken.remove(key);
         self.unlooked.remove(key);
         self.take_turn(key);
         if !self.items.contains_key(key) {
             return;
         }
         match outcome {
+            Inspected::Found { .. } if overtaken => {
+                self.look(key, at);
+                self.drifts.change(key, |drift| drift.asked = false);
+            }
             Inspected::Found { fingerprint, judgement, lost } => {
                 self.found(key, against, fingerprint, judgement, &lost, at);
             }
@@ -139,6 +160,8 @@ impl Instance {
             }
             Inspected::Missing => {
                 self.live.remove(key);
+                self.unshown.remove(key);
+                self.ended(key, at);
                 self.roster.judge(key, Judgement::missing());
                 if against {
                     self.named(key, &[], true, at);
@@ -168,6 +191,9 @@ impl Instance {
         at: At,
     ) {
         let deleting = fingerprint.deleting;
+        if !self.live.contains_key(key) {
+            self.unshown.insert(key.clone());
+        }
         if against {
             if self.live.get(key).is_none_or(|known| known.version < fingerprint.version) {
                 self.live.insert(key.clone(), fingerprint);
@@ -178,9 +204,12 @@ impl Instance {
             self.observe(key, fingerprint, at);
             self.judged(key, judgement, at);
         }
-        if self.leaves(key) && deleting {
+        if deleting && (self.leaves(key) || self.ending.contains(key)) {
             self.look(key, at.plus(UNWELL_EVERY));
         } else if self.leaves(key) {
+            if self.unshown.contains(key) {
+                self.look(key, at.plus(BEHIND_EVERY));
+            }
             self.go_on_deleting(at);
         }
     }

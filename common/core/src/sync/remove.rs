@@ -173,6 +173,7 @@ impl Instance {
         self.inspect_at.remove(key);
         self.unlooked.remove(key);
         self.unshown.remove(key);
+        self.ending.remove(key);
         self.drifts.remove(key);
         self.problems.remove(key);
         self.fights.forget(key);

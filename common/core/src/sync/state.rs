@@ -40,7 +40,7 @@ impl Default for Limits {
 pub struct Item {
     /// API version without the group.
     pub version: String,
-    /// Digest of what was last applied; zero before the first time.
+    /// Digest of what was last applied; zero before the first time, and while another content is on its way.
     pub content: Digest,
     /// The commit that last changed it.
     pub commit: CommitId,
@@ -178,9 +178,13 @@ pub struct Instance {
     pub(super) roster: Roster,
     pub(super) inspect_at: Timers<Key>,
     pub(super) inspecting: BTreeSet<Key>,
+    /// Looks that are under way while a watch showed the object no more: they may have found it before.
+    pub(super) overtaken: BTreeSet<Key>,
     pub(super) unlooked: BTreeSet<Key>,
     /// What is known of these comes from answers alone: no watch has shown them since.
     pub(super) unshown: BTreeSet<Key>,
+    /// Objects of the bundle that are applied once what has their name now is gone.
+    pub(super) ending: BTreeSet<Key>,
     pub(super) drifts: Drifts,
     pub(super) fights: Fights,
     pub(super) stated_at: Vec<At>,
@@ -247,8 +251,10 @@ impl Instance {
             roster,
             inspect_at: Timers::default(),
             inspecting: BTreeSet::new(),
+            overtaken: BTreeSet::new(),
             unlooked: BTreeSet::new(),
             unshown: BTreeSet::new(),
+            ending: BTreeSet::new(),
             drifts,
             fights: Fights::default(),
             stated_at: Vec::new(),

@@ -117,6 +117,7 @@ proptest! {
         for (what, run, which, number, judgement) in answers {
             at += number;
             let (now, name) = (At(at * 100), ["a", "b", "c"][which]);
+            let fingerprint = |number| Fingerprint { deleting: number % 4 == 3, ..fingerprint(number) };
             let gone = Ok(if number % 2 == 0 { Deleted::Gone } else { Deleted::Pending });
             let problem = (number % 3 == 0).then(|| Problem { cause: None, message: "no".into() });
             match what {

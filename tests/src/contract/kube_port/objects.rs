@@ -137,14 +137,16 @@ pub async fn a_deletion_needs_the_right_uid(bench: &Bench) -> Result<()> {
     Ok(())
 }
 
-/// A deletion that waits says for whom.
+/// A deletion that waits says for whom, and an apply to what waits says that it goes.
 pub async fn a_deletion_names_the_finalizers_it_waits_for(bench: &Bench) -> Result<()> {
     let mut object = config_map("it", "a");
     object["metadata"]["finalizers"] = json!(["example.com/hold"]);
-    let applied = bench.apply(object).await?;
+    let applied = bench.apply(object.clone()).await?;
+    ensure!(!applied.deleting, "nobody deleted it");
     let deleted = bench.port.delete(&applied.key, Some(&applied.uid), Propagation::Foreground).await?;
     let Deleted::Pending { finalizers } = deleted else { bail!("it waits: {deleted:?}") };
     ensure!(finalizers.iter().any(|finalizer| finalizer == "example.com/hold"), "{finalizers:?}");
+    ensure!(bench.apply(object).await?.deleting, "it is applied to what goes");
     let free =
         json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "it", "finalizers": null}});
     bench.merge("admin", free).await?;

@@ -122,5 +122,6 @@ fn delivering_costs_rows_for_what_changed_and_heads_for_every_sixty_fourth() {
     let (index, permit) = (counted.sim.index.clone(), crate::desired::Permit::None);
     counted.step(Input::Index { index, digest, permit });
     counted.run();
-    assert_eq!((counted.work.rows, counted.work.loads), (1, 1), "one object changed: {:?}", counted.work);
+    let (rows, loads) = (counted.work.rows, counted.work.loads);
+    assert_eq!((rows, loads), (2, 1), "one object changed, asked for and answered: {:?}", counted.work);
 }

@@ -399,3 +399,20 @@ fn a_restart_does_not_wait_for_ever_for_watches_that_show_nothing() {
     assert_eq!(sim.applied().len(), 3, "applied without a look, which changes nothing");
     assert_eq!(sim.phase("web"), Phase::Synced);
 }
+
+#[test]
+fn a_content_that_comes_back_is_applied_although_the_answer_to_the_one_between_was_lost() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
+    sim.send();
+    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
+        sim.perform(0);
+    }
+    let (asked, effect) = sim.pending.pop_front().unwrap();
+    sim.world.perform(asked, effect).unwrap();
+    sim.restart();
+    sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));
+    assert_eq!(sim.world.objects[&key("ConfigMap")].content, object("ConfigMap", "1").content);
+    assert_eq!(sim.phase("web"), Phase::Synced);
+}

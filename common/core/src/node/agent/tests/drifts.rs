@@ -326,3 +326,26 @@ fn an_object_that_goes_before_any_watch_showed_it_is_made_again() {
     sim.pass(Span::secs(2));
     assert!(sim.has("ConfigMap"), "the list did not show it, and nobody could say that it is gone");
 }
+
+#[test]
+fn a_look_that_found_an_object_before_it_was_deleted_does_not_bring_it_back() {
+    for heals in [true, false] {
+        let mut sim = Sim::new();
+        sim.entry("web", 'a', objects(&["ConfigMap", "Deployment"], "1")).policy.self_heal = heals;
+        sim.send();
+        sim.pass(Span::secs(10));
+        sim.world.touch("Deployment");
+        sim.watch();
+        sim.wait(Span::secs(1));
+        let (asked, effect) = sim.pending.pop_front().unwrap();
+        let found = sim.world.perform(asked, effect).unwrap();
+        assert!(matches!(found, Input::Inspected { .. }));
+        sim.world.delete("Deployment");
+        sim.watch();
+        sim.input(found);
+        sim.pass(Span::secs(10));
+        assert_eq!(sim.has("Deployment"), heals);
+        let health = sim.agent.instance(&app("web")).unwrap().health_of(&key("Deployment")).unwrap().health;
+        assert_eq!(health, if heals { Health::Healthy } else { Health::Missing });
+    }
+}

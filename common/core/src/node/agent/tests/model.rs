@@ -174,10 +174,19 @@ impl World {
         self.show(&key(text));
     }
 
-    /// Somebody deletes an object.
+    /// Somebody deletes an object, or its finalizer is done. What lost our label was gone for the watches before.
     pub(super) fn delete(&mut self, text: &str) {
-        if self.objects.remove(&key(text)).is_some() {
+        if self.objects.remove(&key(text)).is_some_and(|live| !live.unlabelled) {
             self.shown.push_back(Input::Gone { key: key(text) });
+        }
+    }
+
+    /// Somebody deletes an object, and a finalizer keeps it for now.
+    pub(super) fn end(&mut self, text: &str) {
+        let version = self.tick();
+        if let Some(live) = self.objects.get_mut(&key(text)) {
+            (live.version, live.deleting, live.finalizer) = (version, true, true);
+            self.show(&key(text));
         }
     }
 
@@ -258,7 +267,7 @@ impl World {
         live.content = object.content;
         live.keep = object.keep;
         live.commit = commit.to_string();
-        let fingerprint = Fingerprint { deleting: false, ..live.fingerprint() };
+        let fingerprint = live.fingerprint();
         let judged = self.judge(&object.key);
         let judgement = if judged.counted { Judgement::new(Health::Progressing, "applied") } else { judged };
         if changes {
@@ -630,6 +639,10 @@ impl Sim {
     }
 
     pub(super) fn has(&self, text: &str) -> bool {
-        self.world.objects.contains_key(&key(text))
+        self.has_key(&key(text))
+    }
+
+    pub(super) fn has_key(&self, key: &Key) -> bool {
+        self.world.objects.contains_key(key)
     }
 }

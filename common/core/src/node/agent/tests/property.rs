@@ -35,6 +35,8 @@ enum Move {
     Edit(u8, u8),
     Delete(u8),
     Unlabel(u8),
+    Finalizer(u8),
+    End(u8),
     Sick(u8, bool),
     Fail(u8, u8),
     Restart,
@@ -54,6 +56,8 @@ fn moves() -> impl Strategy<Value = Move> {
         2 => (0..8u8, 0..3u8).prop_map(|(which, field)| Move::Edit(which, field)),
         1 => (0..8u8).prop_map(Move::Delete),
         1 => (0..8u8).prop_map(Move::Unlabel),
+        1 => (0..8u8).prop_map(Move::Finalizer),
+        1 => (0..8u8).prop_map(Move::End),
         1 => (0..8u8, any::<bool>()).prop_map(|(which, sick)| Move::Sick(which, sick)),
         1 => (0..8u8, 0..3u8).prop_map(|(which, what)| Move::Fail(which, what)),
         1 => Just(Move::Restart),
@@ -112,6 +116,12 @@ impl Story {
                     sim.world.unlabel(NAMES[usize::from(which)]);
                 }
             }
+            Move::Finalizer(which) => {
+                if let Some(live) = sim.world.objects.get_mut(&key(NAMES[usize::from(which)])) {
+                    live.finalizer = true;
+                }
+            }
+            Move::End(which) => sim.world.end(NAMES[usize::from(which)]),
             Move::Sick(which, sick) => {
                 let of = key(NAMES[usize::from(which)]);
                 if sick {
@@ -141,6 +151,14 @@ impl Story {
         let sim = &mut self.sim;
         sim.world.failing.clear();
         sim.world.health.clear();
+        for name in NAMES {
+            if let Some(live) = sim.world.objects.get_mut(&key(name)) {
+                live.finalizer = false;
+                if live.deleting {
+                    sim.world.delete(name);
+                }
+            }
+        }
         sim.world.show_all();
         sim.pass(Span::secs(2_000));
     }
@@ -193,6 +211,11 @@ proptest! {
             let item = instance.items.get(key);
             let stays = item.is_some_and(|item| item.keep || is_protected(&key.group, &key.kind));
             prop_assert!(stays, "{} was left behind: {:?}", key, item);
+        }
+        if instance.step() == crate::sync::Step::Resting {
+            for key in instance.items.keys().filter(|key| !wanted.contains(key)) {
+                prop_assert!(story.sim.has_key(key), "{} is counted as left behind and is not there", key);
+            }
         }
         // And then nothing moves any more.
         let (before, applies) = (contents(&story), story.sim.world.applies.len());

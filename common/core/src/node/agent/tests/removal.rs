@@ -366,3 +366,148 @@ fn an_object_is_kept_that_leaves_git_again_before_it_is_applied_after_a_lost_jou
     sim.pass(Span::secs(5));
     assert!(sim.has("ConfigMap/safe"));
 }
+
+#[test]
+fn an_object_that_lost_our_label_after_it_left_git_is_counted_until_somebody_deletes_it() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap", "Secret"], "1"));
+    sim.entry("web", 'b', objects(&["ConfigMap"], "1")).policy.prune = false;
+    sim.send();
+    sim.pass(Span::secs(10));
+    sim.world.unlabel("Secret");
+    sim.pass(Span::secs(10));
+    assert_eq!(sim.message("web"), "1 objects left the bundle and are kept");
+    // No watch shows the end of what does not carry our label.
+    sim.world.objects.remove(&key("Secret"));
+    sim.pass(Span::secs(60));
+    assert_eq!((sim.phase("web"), sim.agent.instance(&app("web")).unwrap().items.len()), (Phase::Synced, 1));
+    assert_eq!(sim.agent.next_wake(), None, "and then nothing is looked at any more");
+}
+
+#[test]
+fn an_object_without_our_label_is_counted_after_a_restart_and_when_it_leaves_later_until_it_is_gone() {
+    let leaves = |restarts: bool| {
+        let mut sim = Sim::new();
+        sim.entry("web", 'a', objects(&["ConfigMap", "Secret"], "1")).policy.self_heal = false;
+        sim.send();
+        sim.pass(Span::secs(10));
+        sim.world.unlabel("Secret");
+        sim.pass(Span::secs(10));
+        let policy = &mut sim.entry("web", 'b', objects(&["ConfigMap"], "1")).policy;
+        (policy.prune, policy.self_heal) = (false, false);
+        sim.send();
+        sim.pass(Span::secs(10));
+        if restarts {
+            sim.restart();
+            sim.pass(Span::secs(10));
+        }
+        assert_eq!(sim.message("web"), "1 objects left the bundle and are kept");
+        sim.world.objects.remove(&key("Secret"));
+        sim.pass(Span::secs(60));
+        sim.phase("web")
+    };
+    assert_eq!((leaves(false), leaves(true)), (Phase::Synced, Phase::Synced));
+}
+
+/// An app without self-heal whose Secret left Git, and whose deletion waits for a finalizer.
+fn going() -> Sim {
+    let mut sim = Sim::new();
+    for (letter, names) in [('a', &["ConfigMap", "Secret"][..]), ('b', &["ConfigMap"])] {
+        sim.entry("web", letter, objects(names, "1")).policy.self_heal = false;
+        sim.send();
+        sim.pass(Span::secs(10));
+        if let Some(secret) = sim.world.objects.get_mut(&key("Secret")) {
+            secret.finalizer = true;
+        }
+    }
+    assert_eq!(sim.step_of("web"), Some(Step::Pruning));
+    sim
+}
+
+fn returns(sim: &mut Sim, letter: char) {
+    sim.entry("web", letter, objects(&["ConfigMap", "Secret"], "1")).policy.self_heal = false;
+    sim.send();
+    sim.pass(Span::secs(10));
+}
+
+#[test]
+fn what_returns_to_git_while_its_deletion_waits_is_applied_once_the_old_one_is_gone() {
+    let mut sim = going();
+    sim.applied();
+    returns(&mut sim, 'c');
+    assert_eq!((sim.phase("web"), sim.applied()), (Phase::Failed, Vec::new()), "what goes is not applied to");
+    let trouble = &sim.agent.instance(&app("web")).unwrap().status().troubles[0];
+    assert_eq!(trouble.message, "it is being deleted, and is made again once it is gone");
+    sim.said();
+    sim.pass(Span::secs(3_600));
+    assert_eq!(sim.said(), [""; 0], "waiting is not news");
+    sim.world.delete("Secret");
+    sim.pass(Span::secs(1));
+    assert!(sim.has("Secret") && !sim.world.objects[&key("Secret")].deleting);
+    assert_eq!((sim.phase("web"), sim.step_of("web")), (Phase::Synced, Some(Step::Resting)));
+    assert_eq!(sim.said(), ["Synced Healthy"], "nobody else took it");
+}
+
+#[test]
+fn what_returns_while_its_deletion_waits_is_applied_after_a_restart_and_without_our_label_too() {
+    let mut sim = going();
+    returns(&mut sim, 'c');
+    sim.restart();
+    sim.pass(Span::secs(10));
+    assert_eq!(sim.phase("web"), Phase::Failed);
+    sim.restart();
+    sim.world.objects.remove(&key("Secret"));
+    sim.pass(Span::secs(600));
+    assert_eq!((sim.phase("web"), sim.has("Secret")), (Phase::Synced, true));
+
+    let mut sim = going();
+    returns(&mut sim, 'c');
+    sim.world.unlabel("Secret");
+    sim.pass(Span::secs(10));
+    assert_eq!(sim.phase("web"), Phase::Failed, "it is still there");
+    sim.world.objects.remove(&key("Secret"));
+    sim.pass(Span::secs(3));
+    assert_eq!((sim.phase("web"), sim.has("Secret")), (Phase::Synced, true));
+}
+
+#[test]
+fn an_apply_that_met_what_goes_is_done_again_once_that_is_gone() {
+    let mut sim = going();
+    // The agent starts again and has seen nothing of the object when its new content is applied.
+    sim.restart();
+    let fresh = Vec::from([object("ConfigMap", "1"), object("Secret", "2")]);
+    sim.entry("web", 'c', fresh).policy.self_heal = false;
+    sim.world.shown.clear();
+    sim.send();
+    while !sim.world.applies.iter().any(|(applied, _)| *applied == key("Secret")) {
+        sim.perform(0);
+    }
+    // The watches say nothing: what is as it was is not written before they had their time.
+    sim.pass(Span::secs(60));
+    assert_eq!(sim.phase("web"), Phase::Failed);
+    sim.world.delete("Secret");
+    sim.pass(Span::secs(60));
+    assert_eq!((sim.phase("web"), sim.has("Secret")), (Phase::Synced, true));
+}
+
+#[test]
+fn what_failed_for_want_of_a_namespace_that_goes_is_tried_again_at_once() {
+    let mut sim = Sim::new();
+    sim.world.needs_namespace = true;
+    sim.deliver("web", 'a', objects(&["Namespace/web", "ConfigMap"], "1"));
+    let namespace = sim.world.objects.get_mut(&key("Namespace/web")).unwrap();
+    (namespace.deleting, namespace.version) = (true, 1_000);
+    sim.world.show_all();
+    sim.world.failing.insert(("apply", key("ConfigMap")));
+    sim.deliver("web", 'b', objects(&["Namespace/web", "ConfigMap"], "2"));
+    assert_eq!(
+        (sim.phase("web"), sim.agent.instance(&app("web")).unwrap().status().troubles.len()),
+        (Phase::Failed, 2)
+    );
+    sim.pass(Span::secs(3_600));
+    sim.world.failing.clear();
+    sim.world.objects.clear();
+    sim.world.shown.push_back(Input::Gone { key: key("Namespace/web") });
+    sim.pass(Span::secs(1));
+    assert_eq!((sim.phase("web"), sim.has("ConfigMap")), (Phase::Synced, true));
+}
