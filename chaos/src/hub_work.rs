@@ -4,7 +4,7 @@ use crate::git::{self, Declared, REVISIONS, Tree, URL};
 use crate::hub::{Found, HubJob, Question};
 use crate::plan::Fault;
 use crate::site::SiteJob;
-use crate::world::{Happening, World};
+use crate::world::{Happening, World, cut};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
@@ -395,8 +395,7 @@ impl World {
         match append {
             Append::Own(event) => {
                 let (fact, cluster) = (&event.fact, &event.context.cluster);
-                let told = format!("{cluster:?} {fact:?}");
-                self.say(|| format!("log: {}", told.chars().take(600).collect::<String>()));
+                self.say(|| format!("log: {}", cut(&(cluster, fact), 600)));
                 match fact {
                     HubFact::HistoryRewritten { .. } => self.seen.saw("a history was rewritten"),
                     HubFact::SourceAllowed { .. } => self.seen.saw("a rewritten history was allowed"),
@@ -418,11 +417,8 @@ impl World {
             }
             Append::Foreign(foreign) => {
                 let Some(event) = &foreign.event else { return };
-                let told = format!(
-                    "{} #{} {:?} {:?}",
-                    foreign.cluster, foreign.link.seq, event.context.app, event.fact
-                );
-                self.say(|| format!("log: {}", told.chars().take(600).collect::<String>()));
+                let (from, seq) = (&foreign.cluster, foreign.link.seq);
+                self.say(|| format!("log: {from} #{seq} {}", cut(&(&event.context.app, &event.fact), 600)));
                 match &event.fact {
                     AgentFact::Withdrawn { .. } => self.seen.saw("an app was withdrawn"),
                     AgentFact::DriftHealed { .. } => self.seen.saw("a drift was healed"),

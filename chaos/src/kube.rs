@@ -3,9 +3,10 @@
 use crate::api::{Live, problem};
 use crate::plan::{Action, Fault, Mistake};
 use crate::site::SiteJob;
-use crate::world::{Happening, World};
+use crate::world::{Happening, World, cut};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use taffrail_core::desired::Mark;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::Input;
 use taffrail_core::object::Key;
@@ -68,10 +69,10 @@ impl World {
     }
 
     /// The judge hears of a deletion when it leaves the driver: from then on it is waited for before anything else is done.
-    pub(crate) fn may_delete(&mut self, site: usize, app: &AppId, key: &Key) {
+    pub(crate) fn may_delete(&mut self, site: usize, under: Mark, app: &AppId, key: &Key) {
         let Some(account) = self.sites[site].account().cloned() else { return };
         let stored = self.sites[site].api.inventories.get(app).cloned().unwrap_or_default();
-        let index = self.sites[site].process.as_ref().and_then(|process| process.index());
+        let index = self.check.taken_at(&account, under);
         let digest = index.and_then(|index| Some(index.entries.get(app)?.digest));
         let objects = &self.sites[site].api.objects;
         let counts = |key: &&Key| {
@@ -82,7 +83,7 @@ impl World {
         };
         let in_bundle = |key: &&Key| digest.is_some_and(|digest| self.check.holds(&digest, key));
         let leaving = stored.iter().filter(counts).filter(|key| !in_bundle(key)).count();
-        self.check.deletes(&account, app, key, stored.len(), leaving);
+        self.check.deletes((&account, under), app, key, stored.len(), leaving);
     }
 
     /// The API server takes a request, whoever still waits for the answer.
@@ -98,8 +99,7 @@ impl World {
             }
         }
         let Request { app, effect, body } = request;
-        let told = format!("{effect:?}");
-        self.say(|| format!("api {site}: {app} {}", told.chars().take(160).collect::<String>()));
+        self.say(|| format!("api {site}: {app} {}", cut(&effect, 160)));
         let answer = if self.strikes(Fault::ApiErrors, 120) {
             self.seen.saw("an API request failed");
             failed(app, effect)
@@ -140,7 +140,7 @@ impl World {
                     .must(known, || format!("{app} applies {} before its inventory names it", object.key));
                 let api = &mut self.sites[site].api;
                 let outcome = api.apply(&app, &object, body?, look_first, now, &mut self.random);
-                let healthy_at = api.objects.get(&object.key).and_then(|live| live.healthy_at);
+                let healthy_at = api.objects.get(&object.key).map(|live| live.healthy_at);
                 self.changed(site, &object.key);
                 if let Some(at) = healthy_at.filter(|at| *at > now && object.key.kind == "Deployment") {
                     self.after(at - now, Happening::Controller(site, object.key.clone()));
@@ -183,7 +183,7 @@ impl World {
         self.changed(site, key);
         if outcome == Ok(Deleted::Pending) {
             self.seen.saw("a pruned object waited for its finalizer");
-            let pause = self.random.between(300, 6_000);
+            let pause = self.finalizer();
             self.after(pause, Happening::Controller(site, key.clone()));
         }
         outcome
@@ -220,11 +220,8 @@ impl World {
             let Some(key) = named.get(self.random.place(named.len())).cloned() else { return };
             key
         } else {
-            // Nobody deletes what lost our label: if it left Git as well, no watch tells, and it is counted as left behind.
-            let deletes = matches!(action, Action::Delete(_));
             let ours = self.sites[site].api.objects.iter();
-            let ours =
-                ours.filter(|(_, live)| live.applied_by.is_some() && !(deletes && live.part_of.is_none()));
+            let ours = ours.filter(|(_, live)| live.applied_by.is_some());
             let keys: Vec<Key> = ours.map(|(key, _)| key.clone()).collect();
             let Some(key) = keys.get(self.random.place(keys.len())).cloned() else { return };
             key
@@ -240,15 +237,46 @@ impl World {
                 }
                 api.squat(&key);
             }
-            _ if key.kind == "Namespace" => {
-                if let Some(live) = api.objects.get_mut(&key) {
-                    live.deleting = true;
-                }
-                self.after(500, Happening::Controller(site, key.clone()));
-            }
-            _ => drop(api.objects.remove(&key)),
+            _ => self.delete(site, &key),
         }
         self.changed(site, &key);
+    }
+
+    /// Somebody deletes an object of ours; some wait for their finalizers.
+    fn delete(&mut self, site: usize, key: &Key) {
+        let pause = self.finalizer();
+        let api = &mut self.sites[site].api;
+        if api.objects.get(key).is_some_and(|live| live.part_of.is_none()) {
+            self.seen.saw("an object without our label was deleted");
+        }
+        if api.end(key) {
+            self.after(pause, Happening::Controller(site, key.clone()));
+        }
+    }
+
+    /// How long a finalizer takes, in milliseconds.
+    fn finalizer(&mut self) -> u64 {
+        let most = self.random.pick(&[1_000, 6_000, 30_000]);
+        self.random.between(300, most)
+    }
+
+    /// Somebody wants back in Git what is being deleted in some cluster. Whether there was such a thing.
+    pub(crate) fn give_back(&mut self) -> bool {
+        let tree = &self.git.at_head().tree;
+        let going = self.sites.iter().flat_map(|site| site.api.objects.iter()).filter_map(|(key, live)| {
+            let app = live.applied_by.as_ref().filter(|_| live.deleting)?.name.to_string();
+            let folder = tree.folders.get(&app)?;
+            (!folder.objects.contains_key(key)).then(|| (app, key.clone(), live.values()))
+        });
+        let going: Vec<_> = going.collect();
+        let Some((app, key, fields)) = going.get(self.random.place(going.len())).cloned() else {
+            return false;
+        };
+        self.seen.saw("what was being deleted came back to Git");
+        self.say(|| format!("-- {key} comes back"));
+        self.git.give_back(&app, key, fields);
+        self.pushed();
+        true
     }
 
     /// The watcher is told what to watch.

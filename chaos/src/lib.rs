@@ -18,6 +18,7 @@ mod hub;
 mod hub_reply;
 mod hub_work;
 mod identity;
+mod kept;
 mod kube;
 mod many;
 mod outbox;

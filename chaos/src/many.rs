@@ -22,20 +22,24 @@ pub struct Many {
 }
 
 impl Many {
-    /// The shortest story of the first failure that was found: why it fails, and the command that repeats it.
+    /// The shortest story of the first failure that was found: why it fails, the command that repeats it, and what to keep
+    /// of it in `chaos/seed`.
     pub fn told(&self, arguments: &Arguments) -> Option<String> {
         let (seed, failure) = self.failures.first()?;
-        let whole = Arguments { cut: Cut::default(), ..arguments.clone() }.plan(*seed);
+        let whole = Arguments { cut: Cut::default(), ..arguments.clone() }.draw(*seed);
         let cut = shrink(&whole);
-        Some(format!("seed {seed}: {failure}\nrepeat: {}", Arguments::command(&whole, &cut)))
+        let (command, kept) = (Arguments::command(&whole, &cut), cut.apply(whole).to_text());
+        let keep = format!("keep as chaos/seed/NAME.txt, once it is mended:\n\n# What it found.\n{kept}");
+        Some(format!("seed {seed}: {failure}\nrepeat: {command}\n{keep}"))
     }
 }
 
-/// Lives through the histories that are asked for. Ends early once enough of them failed.
+/// Lives through the histories that are asked for. Ends early once enough of them failed. `told` hears after each how many
+/// it were.
 ///
 /// # Panics
 /// If a history does.
-pub fn live_all(arguments: &Arguments, failures_max: usize) -> Many {
+pub fn live_all(arguments: &Arguments, failures_max: usize, told: &(dyn Fn(u64) + Sync)) -> Many {
     let (next, end) = (AtomicU64::new(arguments.from), arguments.from + arguments.count);
     let many = Mutex::new(Many::default());
     let enough = failures_max.min(FAILURES_MAX);
@@ -46,11 +50,12 @@ pub fn live_all(arguments: &Arguments, failures_max: usize) -> Many {
             if seed >= end {
                 return;
             }
-            let outcome = live(arguments.plan(seed), false);
+            let outcome = live(arguments.draw(seed), false);
             let mut many = many.lock().expect("no thread panics with the lock");
             many.lived += 1;
             many.seen.add(&outcome.seen);
             many.failures.extend(outcome.failure.map(|failure| (seed, failure)));
+            told(many.lived);
             if many.failures.len() >= enough {
                 return;
             }

@@ -11,7 +11,7 @@ use taffrail_core::cluster::{self, JoinRequest};
 use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::Phase;
 use taffrail_core::id::{AccountKey, AppId, ClusterName, SourceName};
-use taffrail_core::node::hub::{Command, Durable, Reply};
+use taffrail_core::node::hub::{Command, Durable, Rejected, Reply};
 use taffrail_core::source::{self, Track};
 use taffrail_core::time::{At, Span};
 use taffrail_proto::sign::SigningKey;
@@ -82,6 +82,9 @@ impl World {
     pub(crate) fn ordered(&mut self, number: u64, reply: &Reply) {
         let Some(Order { command, invites }) = self.people.orders.remove(&number) else { return };
         self.say(|| format!("reply to {command:?}: {reply:?}"));
+        if matches!(reply, Reply::Rejected(Rejected::OtherBundle { .. })) {
+            self.seen.saw("an approval was overtaken by a newer bundle");
+        }
         if let (Some((site, identity)), Reply::Done { .. }) = (invites, reply) {
             if self.sites[site].identity.is_some() {
                 self.seen.saw("a cluster joined again");
@@ -208,7 +211,7 @@ impl World {
                 parked |= report.status.phase == Phase::Parked;
                 protected |= !report.status.held.is_empty();
                 if report.status.phase == Phase::Parked || !report.status.held.is_empty() {
-                    held.push((cluster.clone(), app.clone()));
+                    held.push((cluster.clone(), app.clone(), report.status.digest));
                 }
             }
         }
@@ -218,8 +221,9 @@ impl World {
         if protected {
             self.seen.saw("a protected object was held");
         }
-        for (cluster, app) in held {
-            self.give(Command::Approve { app, cluster, reason: "meant".into() }, None);
+        for (cluster, app, bundle) in held {
+            self.check.meant(app.clone(), bundle);
+            self.give(Command::Approve { app, cluster, bundle: Some(bundle), reason: "meant".into() }, None);
         }
     }
 

@@ -84,6 +84,8 @@ pub enum Push {
     Policy,
     /// The tree of an earlier commit.
     Revert,
+    /// An object that is being deleted in some cluster comes back.
+    Return,
     /// A file that nobody reads.
     Readme,
 }
@@ -140,7 +142,7 @@ pub enum Action {
 }
 
 /// A whole history before it happens.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// From which everything follows.
     pub seed: u64,
@@ -228,10 +230,10 @@ impl Plan {
         Plan {
             seed,
             clusters,
-            heartbeat: random.pick(&[5_000, 20_000, 60_000]),
+            heartbeat: random.pick(&[10_000, 20_000, 60_000]),
             poll: random.pick(&[5_000, 10_000, 30_000]),
             batch: random.pick(&[1, 2, 16, 256]),
-            request: random.pick(&[1, 2, 5, 256]),
+            request: random.pick(&[1, 3, 256, 256]),
             in_flight: random.pick(&[1, 2, 8, 8]),
             health_timeout: random.pick(&[10_000, 60_000, 300_000]),
             faults,
@@ -272,7 +274,7 @@ fn action(random: &mut Random, clusters: usize) -> Action {
 }
 
 fn push(random: &mut Random) -> Push {
-    match random.below(20) {
+    match random.below(22) {
         0..4 => Push::Field,
         4 | 5 => Push::Grow,
         6 | 7 => Push::Shrink,
@@ -285,6 +287,7 @@ fn push(random: &mut Random) -> Push {
         16 => Push::Policy,
         17 => Push::Revert,
         18 => Push::Void,
+        19 | 20 => Push::Return,
         _ => Push::Readme,
     }
 }

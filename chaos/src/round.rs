@@ -2,6 +2,7 @@
 
 use crate::disk::Write;
 use std::collections::{BTreeMap, BTreeSet};
+use taffrail_core::desired::Mark;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::{Act, Outputs};
@@ -15,11 +16,12 @@ pub(crate) struct Round {
     pub(crate) items: BTreeMap<AppId, BTreeSet<Key>>,
     pub(crate) gone: Vec<AppId>,
     pub(crate) writes: Vec<Write>,
-    pub(crate) acts: Vec<Act>,
+    /// Each with the index under which it was decided.
+    pub(crate) acts: Vec<(Mark, Act)>,
 }
 
 impl Round {
-    pub(crate) fn add(&mut self, out: Outputs) {
+    pub(crate) fn add(&mut self, out: Outputs, under: Mark) {
         let Outputs { facts, dirty, items, gone, acts, .. } = out;
         self.facts.extend(facts);
         self.dirty.extend(dirty);
@@ -31,6 +33,6 @@ impl Round {
             self.items.remove(&app);
             self.gone.push(app);
         }
-        self.acts.extend(acts);
+        self.acts.extend(acts.into_iter().map(|act| (under, act)));
     }
 }

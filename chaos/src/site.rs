@@ -58,7 +58,7 @@ pub(crate) struct Process {
     pub(crate) queue: VecDeque<Message>,
     pub(crate) turning: bool,
     pub(crate) committing: bool,
-    pub(crate) held_back: Vec<Act>,
+    pub(crate) held_back: Vec<(Mark, Act)>,
     pub(crate) syncing: VecDeque<Waiter>,
     pub(crate) synced_at: u64,
     pub(crate) numbering: Numbering,
@@ -268,8 +268,9 @@ impl World {
         let at = self.site_now(site);
         let Some(process) = self.process(site) else { return };
         let out = process.agent.step(input, at);
+        let under = process.agent.held().mark;
         let kept = (out.stopped, out.kept_index);
-        round.add(out);
+        round.add(out, under);
         self.one_hub(site, kept);
     }
 
@@ -280,6 +281,7 @@ impl World {
         let Verified { index, digest, keys, signed, .. } = verified;
         let (mark, taken) = (index.mark, Box::new(index.clone()));
         let out = process.agent.step(Input::Index { index, digest, permit: Permit::None }, at);
+        let under = process.agent.held().mark;
         if out.took_index {
             process.keys = keys;
             if !forget {
@@ -293,7 +295,7 @@ impl World {
             self.say(|| format!("agent {site} takes {mark}"));
         }
         let kept = (out.stopped, out.kept_index);
-        round.add(out);
+        round.add(out, under);
         self.one_hub(site, kept);
     }
 
@@ -408,14 +410,14 @@ impl World {
     }
 
     /// Acts begin, each for itself: a crash may come between any two.
-    fn perform(&mut self, site: usize, acts: Vec<Act>) {
-        for act in acts {
+    fn perform(&mut self, site: usize, acts: Vec<(Mark, Act)>) {
+        for (under, act) in acts {
             if let Act::Watch(kinds) = act {
                 self.watch(site, kinds);
                 continue;
             }
             if let Act::Instance { app, effect: Effect::Delete { key, .. } } = &act {
-                self.may_delete(site, app, key);
+                self.may_delete(site, under, app, key);
             }
             let pause = self.random.below(5);
             if let Some(process) = self.process(site) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What is counted, over every history.
-pub const ALL: [&str; 43] = [
+pub const ALL: [&str; 46] = [
     "a message was lost",
     "a message arrived twice",
     "a message arrived seconds late",
@@ -36,6 +36,9 @@ pub const ALL: [&str; 43] = [
     "a person approved deletions",
     "an object was pruned",
     "a pruned object waited for its finalizer",
+    "what was being deleted came back to Git",
+    "an object without our label was deleted",
+    "an approval was overtaken by a newer bundle",
     "an app was withdrawn",
     "a cluster was emptied",
     "a cluster was removed",

@@ -5,7 +5,7 @@ use crate::check::Check;
 use crate::git::Git;
 use crate::hub::{self, HubJob};
 use crate::people::People;
-use crate::plan::{Action, Fault, Mistake, Plan, Point};
+use crate::plan::{Action, Fault, Mistake, Plan, Point, Push};
 use crate::random::Random;
 use crate::site::{Site, SiteJob};
 use crate::situation::Situations;
@@ -22,6 +22,9 @@ const CALM_MAX: u64 = 1_200_000;
 
 /// Pause between two looks of the people in the calm, in milliseconds.
 const LOOK: u64 = 2_000;
+
+/// So often something comes back to Git in the calm: nothing after it would bring an object back that was forgotten.
+const RETURNS_MAX: usize = 2;
 
 /// What can happen.
 #[derive(Debug)]
@@ -65,6 +68,11 @@ pub struct Outcome {
     pub happenings: u64,
 }
 
+/// The beginning of what something looks like, for a line of the story.
+pub(crate) fn cut(what: &impl std::fmt::Debug, most: usize) -> String {
+    format!("{what:?}").chars().take(most).collect()
+}
+
 /// Everything.
 pub(crate) struct World {
     pub(crate) now: u64,
@@ -83,6 +91,7 @@ pub(crate) struct World {
     pub(crate) check: Check,
     pub(crate) seen: Situations,
     pub(crate) identities: u64,
+    returned: usize,
     story: Option<Vec<String>>,
 }
 
@@ -125,6 +134,7 @@ impl World {
             check: Check::default(),
             seen: Situations::default(),
             identities: 0,
+            returned: 0,
             story: told.then(Vec::new),
             plan,
         };
@@ -224,6 +234,7 @@ impl World {
         }
         self.say(|| format!("-- {action:?}"));
         match action {
+            Action::Push(Push::Return) => drop(self.give_back()),
             Action::Push(what) => {
                 self.git.push(what, &mut self.random);
                 self.pushed();
@@ -300,6 +311,9 @@ impl World {
                 let lasted = self.now - self.calm_since;
                 self.check
                     .must(lasted < CALM_MAX, || format!("no rest after {} s of calm: {why}", lasted / 1_000));
+                if self.returned < RETURNS_MAX && self.random.per_mille(300) {
+                    self.returned += usize::from(self.give_back());
+                }
                 self.look_after();
                 self.after(LOOK, Happening::Calm);
             }
