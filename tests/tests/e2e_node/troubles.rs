@@ -43,7 +43,8 @@ fn troubles() -> [Trouble; 3] {
             container: format!("image: '{PART}', args: [fail, the disk is full]"),
             told: |status| waits(status) == Some("CrashLoopBackOff"),
             cause: "CrashLoopBackOff",
-            words: &["ended with code 3", "restarting failed container"],
+            // In the kubelet's words while it waits, "restarting failed container"; between an end and that it says the end.
+            words: &["container main", "ended with code 3", "restart"],
         },
         Trouble {
             app: "unready",

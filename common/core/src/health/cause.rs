@@ -155,6 +155,9 @@ pub(super) fn cause_of_pod(pod: &Value) -> Option<(Cause, String)> {
     if let Some((cause, status)) = failing_containers(pod).min_by_key(|(cause, _)| *cause) {
         return Some((cause, words(cause, status)));
     }
+    if let Some(status) = containers(pod).find(|status| ended_again(status)) {
+        return Some((Cause::CrashLoop, words_of_end(status)));
+    }
     let scheduled = condition(pod, "PodScheduled")?;
     let stuck = scheduled.is_false() && scheduled.reason == "Unschedulable";
     stuck.then(|| (Cause::Unschedulable, bounded(scheduled.words())))
@@ -162,8 +165,25 @@ pub(super) fn cause_of_pod(pod: &Value) -> Option<(Cause, String)> {
 
 /// Containers, init containers too, that wait for a reason that does not go away by waiting.
 pub(super) fn failing_containers(pod: &Value) -> impl Iterator<Item = (Cause, &Value)> {
-    let all = list(pod, "/status/initContainerStatuses").chain(list(pod, "/status/containerStatuses"));
-    all.filter_map(|status| Some((cause_of_waiting(text(status, "/state/waiting/reason"))?, status)))
+    containers(pod)
+        .filter_map(|status| Some((cause_of_waiting(text(status, "/state/waiting/reason"))?, status)))
+}
+
+fn containers(pod: &Value) -> impl Iterator<Item = &Value> {
+    list(pod, "/status/initContainerStatuses").chain(list(pod, "/status/containerStatuses"))
+}
+
+/// Whether a container failed after it had been started again. A kubelet may say so for the whole of its back-off, half a minute
+/// and more, before it says that it waits.
+fn ended_again(status: &Value) -> bool {
+    number(status, "/state/terminated/exitCode") != 0 && number(status, "/restartCount") > 0
+}
+
+fn words_of_end(status: &Value) -> String {
+    let (name, restarts) = (text(status, "/name"), number(status, "/restartCount"));
+    let code = number(status, "/state/terminated/exitCode");
+    let why = text(status, "/state/terminated/reason");
+    bounded(&format!("container {name}: ended with code {code} ({why}) after {restarts} restarts"))
 }
 
 /// Reasons as Argo CD tells them: `Err...`, `...Error`, `...BackOff`.
@@ -230,6 +250,19 @@ mod tests {
         pods[3]["metadata"]["deletionTimestamp"] = json!("2026-11-05T10:20:00Z");
         assert_eq!(cause_of_pods(&pods).map(|(cause, _)| cause), Some(Cause::CrashLoop));
         assert_eq!(cause_of_pods(&[]), None);
+    }
+
+    #[test]
+    fn a_container_that_ended_again_is_named_before_the_kubelet_says_that_it_waits() {
+        let ended = |code: u8, restarts: u8| {
+            let status = json!({"containerStatuses": [{"name": "web", "restartCount": restarts,
+                "state": {"terminated": {"exitCode": code, "reason": "Error"}}}]});
+            super::cause_of_pods(&[pod("a", &status)], At(0))
+        };
+        let message = "pod a: container web: ended with code 3 (Error) after 2 restarts";
+        assert_eq!(ended(3, 2), Some((Cause::CrashLoop, String::from(message))));
+        assert_eq!(ended(3, 0), None, "the first end may be the last");
+        assert_eq!(ended(0, 2), None);
     }
 
     #[test]
