@@ -331,7 +331,7 @@ impl World {
         for key in before.into_keys().filter(|key| !known.contains_key(key)) {
             self.post_site(site, Input::Gone { key });
         }
-        self.post_site(site, Input::Listed { kind: kind.clone() });
+        self.post_site(site, Input::Listed { kind: kind.clone(), served: true });
     }
 
     /// An object changed: whoever watches its kind will see it, in order.

@@ -146,6 +146,7 @@ pub(super) async fn inspect(
     match found(tools, app, key, pods, against).await {
         Ok(Some(found)) => found,
         Ok(None) => Inspected::Missing,
+        Err(error) if error.kind == Kind::MissingKind => Inspected::NotServed(error.message),
         Err(error) => Inspected::Unreadable(error.message),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::fingerprint;
 use crate::driver::Handle;
-use crate::kube::{Change, Gvk};
+use crate::kube::{Change, Gvk, Kind};
 use std::collections::{BTreeMap, BTreeSet};
 use taffrail_core::node::agent::Input;
 use tokio::sync::mpsc;
@@ -21,7 +21,7 @@ pub async fn hand_over(changes: &mut mpsc::Receiver<Change>, handle: &Handle, pa
                 tracing::debug!(kind = %gvk, namespace, "watch is complete");
                 told.entry(gvk.clone()).or_default().insert(namespace);
                 if told[&gvk].len() >= parts {
-                    handle.input(listed(gvk)).await;
+                    handle.input(listed(gvk, true)).await;
                 }
             }
             Change::WentBack { gvk, was, is } => {
@@ -33,7 +33,8 @@ pub async fn hand_over(changes: &mut mpsc::Receiver<Change>, handle: &Handle, pa
             Change::Failing { gvk, namespace, error } => {
                 tracing::warn!(kind = %gvk, namespace, error = %error, "watch failed, will retry");
                 if error.kind.is_lasting() {
-                    handle.input(listed(gvk)).await;
+                    let served = error.kind == Kind::Forbidden;
+                    handle.input(listed(gvk, served)).await;
                 }
             }
         }
@@ -41,6 +42,6 @@ pub async fn hand_over(changes: &mut mpsc::Receiver<Change>, handle: &Handle, pa
 }
 
 /// Nothing more is to be waited for from the watch of a kind.
-fn listed(Gvk { group, version, kind }: Gvk) -> Input {
-    Input::Listed { kind: (group, version, kind) }
+fn listed(Gvk { group, version, kind }: Gvk, served: bool) -> Input {
+    Input::Listed { kind: (group, version, kind), served }
 }

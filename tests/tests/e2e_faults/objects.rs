@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use taffrail_tests::harness::api::{Fault, Rule, Which};
+use taffrail_tests::harness::apps::{App, config_map, everywhere, roots};
 use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::live::{self, path};
 use taffrail_tests::harness::load::{Load, NAME, object};
@@ -61,6 +62,11 @@ async fn what_hangs_or_goes_in_a_cluster_is_named_and_mends_itself_afterwards() 
     let settings = Settings { hub: HUB, agents: AGENTS, meant: MEANT, ..Settings::default() };
     tell_with("objects", settings, async |fleet| {
         let load = Load::start(fleet, 4).await?;
+        let commit = kinds(fleet).await.context("an app of many kinds")?;
+        a_definition_that_goes_is_named_and_its_objects_come_back(fleet, &commit)
+            .await
+            .context("definition")?;
+        an_immutable_field_is_named(fleet).await.context("immutable")?;
         a_webhook_that_hangs_is_named(fleet, &load).await.context("webhook")?;
         a_namespace_that_does_not_end_is_named(fleet, &load).await.context("namespace")
     })
@@ -68,6 +74,86 @@ async fn what_hangs_or_goes_in_a_cluster_is_named_and_mends_itself_afterwards() 
 }
 
 const WEBHOOKS: &str = "/apis/admissionregistration.k8s.io/v1/validatingwebhookconfigurations";
+
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+/// The app beside the load.
+const KINDS: &str = "kinds";
+
+fn definition() -> Value {
+    let schema = json!({"openAPIV3Schema": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}});
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gauges.faults.example.com"},
+        "spec": {
+            "group": "faults.example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "gauges", "singular": "gauge", "kind": "Gauge"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}],
+        },
+    })
+}
+
+/// An immutable `ConfigMap`.
+fn fixed(value: &str) -> Value {
+    let mut fixed = config_map("fixed", value);
+    fixed["immutable"] = json!(true);
+    fixed
+}
+
+/// One more app: an object of a kind that somebody else defines, one that is immutable, and one of the usual kind.
+async fn kinds(fleet: &Fleet) -> Result<String> {
+    for member in &fleet.members {
+        member.live.create(DEFINITIONS, &definition()).await?;
+    }
+    let gauge = json!({
+        "apiVersion": "faults.example.com/v1", "kind": "Gauge", "metadata": {"name": "first"},
+        "spec": {"size": 3},
+    });
+    let mut files = roots(fleet, &[App::automated(NAME), App::automated(KINDS)]);
+    for object in [gauge, fixed("1"), config_map("beside", "1")] {
+        files.extend(everywhere(fleet, KINDS, &object));
+    }
+    let commit = fleet.push("many kinds", &files).await?;
+    fleet.healthy(KINDS, &commit).await?;
+    Ok(commit)
+}
+
+async fn a_definition_that_goes_is_named_and_its_objects_come_back(
+    fleet: &Fleet,
+    commit: &str,
+) -> Result<()> {
+    let eu = fleet.member("eu-1");
+    eu.live.delete(&format!("{DEFINITIONS}/gauges.faults.example.com")).await?;
+    let named = |it: &Value| it["sync"] == "Failed" && says(it, "MissingCRD");
+    fleet.instance(KINDS, eu.name, "names the kind that is missing", named).await?;
+    for other in ["lab", "us-1"] {
+        let well = |it: &Value| it["sync"] == "Synced" && it["health"] == "Healthy";
+        fleet.instance(KINDS, other, "is not concerned", well).await?;
+    }
+    eu.live.create(DEFINITIONS, &definition()).await?;
+    fleet.healthy(KINDS, commit).await?;
+    let gauge = eu.live.get(&path("apis/faults.example.com/v1", &eu.namespace, "gauges", "first")).await?;
+    ensure!(gauge["spec"]["size"] == 3, "{gauge}");
+    let healed = ["--kind", "DriftHealed", "--cluster", eu.name];
+    fleet.event(&healed, |it| it["detail"]["object"].to_string().contains("Gauge")).await?;
+    let pruned = fleet.hub.events(&["--kind", "Pruned"]).await?;
+    ensure!(pruned.is_empty(), "a kind that is not served is no reason to delete: {pruned:?}");
+    Ok(())
+}
+
+async fn an_immutable_field_is_named(fleet: &Fleet) -> Result<()> {
+    fleet.push("what must not change", &everywhere(fleet, KINDS, &fixed("2"))).await?;
+    for member in &fleet.members {
+        let named = |it: &Value| it["sync"] == "Failed" && says(it, "immutable");
+        fleet.instance(KINDS, member.name, "names the field", named).await?;
+        let path = live::config_map(&member.namespace, "fixed");
+        let still = member.live.get(&path).await?;
+        ensure!(still["data"]["value"] == "1", "it was made anew: {still}");
+    }
+    let mended = fleet.push("as it was", &everywhere(fleet, KINDS, &fixed("1"))).await?;
+    fleet.healthy(KINDS, &mended).await
+}
 
 /// Whether some trouble of an instance says this.
 fn says(instance: &Value, text: &str) -> bool {

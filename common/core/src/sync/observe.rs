@@ -89,10 +89,16 @@ impl Instance {
     }
 
     /// A watch has shown every object of a kind. One that was applied while it did not watch, and that it does not show
-    /// now, may be gone already: nobody will tell, so it is looked at. Whether there is any.
-    pub fn relisted(&mut self, (group, _, kind): &(String, String, String), at: At) -> bool {
+    /// now, may be gone already: nobody will tell, so it is looked at. A kind that is not `served` shows nothing, not even
+    /// that its objects are gone, so all of them are looked at. Whether there is any.
+    pub fn relisted(&mut self, (group, _, kind): &(String, String, String), served: bool, at: At) -> bool {
         let of_kind = |key: &&Key| key.group == *group && key.kind == *kind;
-        let hidden: Vec<Key> = self.unshown.iter().filter(of_kind).cloned().collect();
+        let hidden: Vec<Key> = if served {
+            self.unshown.iter().filter(of_kind).cloned().collect()
+        } else {
+            let stays = |key: &&Key| self.live.contains_key(*key) && !self.leaves(key);
+            self.items.keys().filter(of_kind).filter(stays).cloned().collect()
+        };
         for key in &hidden {
             self.look(key, at);
         }
@@ -143,6 +149,12 @@ impl Instance {
         if !self.items.contains_key(key) {
             return;
         }
+        let outcome = match outcome {
+            // It may be there, unseen: what is to be deleted is not forgotten.
+            Inspected::NotServed(message) if self.leaves(key) => Inspected::Unreadable(message),
+            Inspected::NotServed(_) => Inspected::Missing,
+            outcome => outcome,
+        };
         match outcome {
             Inspected::Found { .. } if overtaken => {
                 self.look(key, at);
@@ -169,7 +181,7 @@ impl Instance {
                     self.drifted(key, Differs::gone(), at);
                 }
             }
-            Inspected::Unreadable(message) => {
+            Inspected::NotServed(message) | Inspected::Unreadable(message) => {
                 self.unreadable(key, message, at);
                 if against {
                     self.not_healed(key, at);

@@ -117,6 +117,8 @@ pub enum Inspected {
     },
     /// It is not there.
     Missing,
+    /// Its kind is not served: its definition is gone, and it with it, or it cannot be seen.
+    NotServed(String),
     /// It could not be read: nothing is known.
     Unreadable(String),
 }

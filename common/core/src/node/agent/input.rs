@@ -141,6 +141,8 @@ pub enum Input {
     Listed {
         /// Group, version and kind.
         kind: (String, String, String),
+        /// Whether the API server serves it.
+        served: bool,
     },
     /// The API server's version of a kind is lower than one that it had: the cluster was restored from a backup. Everything
     /// of the kind is shown anew from here on.

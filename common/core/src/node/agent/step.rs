@@ -169,7 +169,7 @@ impl Agent {
                 let Some(app) = self.owners.get(&key).cloned() else { return Touched::None };
                 self.with(app, |it, _| it.vanished(&key, at))
             }
-            Input::Listed { kind } => self.listed(kind, at),
+            Input::Listed { kind, served } => self.listed(kind, served, at),
             Input::WentBack { kind, was, is } => self.counted_back(&kind, (was, is), at),
             Input::Wake => {
                 let mut due = Vec::new();
@@ -237,12 +237,14 @@ impl Agent {
         Standing { force: self.held.mark, latest: latest.mark, digest: latest.digest }
     }
 
-    fn listed(&mut self, kind: (String, String, String), at: At) -> Touched {
+    fn listed(&mut self, kind: (String, String, String), served: bool, at: At) -> Touched {
         if !self.watched.contains(&kind) {
             return Touched::None;
         }
-        let hides =
-            self.instances.iter_mut().filter_map(|(app, it)| it.relisted(&kind, at).then(|| app.clone()));
+        let hides = self
+            .instances
+            .iter_mut()
+            .filter_map(|(app, it)| it.relisted(&kind, served, at).then(|| app.clone()));
         let hiding: Vec<AppId> = hides.collect();
         if !Arc::make_mut(&mut self.listed).insert(kind) {
             return Touched::Some(hiding);

@@ -322,7 +322,7 @@ fn an_object_that_goes_before_any_watch_showed_it_is_made_again() {
     }
     sim.world.objects.remove(&key("ConfigMap"));
     let kind = (String::new(), String::from("v1"), String::from("ConfigMap"));
-    sim.input(Input::Listed { kind });
+    sim.input(Input::Listed { kind, served: true });
     sim.pass(Span::secs(2));
     assert!(sim.has("ConfigMap"), "the list did not show it, and nobody could say that it is gone");
 }

@@ -214,7 +214,7 @@ impl World {
             self.show(key);
         }
         let kind = (group.clone(), version.clone(), kind.clone());
-        self.shown.push_back(Input::Listed { kind });
+        self.shown.push_back(Input::Listed { kind, served: true });
     }
 
     /// What watches show when they start.
