@@ -17,6 +17,7 @@ async fn server(case: &str) -> Result<(ApiServer, Bench)> {
     let access = Access {
         kubeconfig: Some(file.path().to_owned()),
         request_limit: Duration::from_secs(2),
+        silence: Duration::from_secs(4),
         ..Access::default()
     };
     let bench = Bench::prepare_with(access, case).await?;
@@ -107,6 +108,24 @@ async fn a_history_that_is_gone_is_listed_again_and_nothing_is_told_twice() -> R
         match watching.next().await? {
             Change::Failing { error, .. } => ensure!(error.kind == Kind::Gone, "{error:?}"),
             Change::Listed { .. } => return Ok(()),
+            other => bail!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_never_answered_is_given_up_and_begun_again() -> Result<()> {
+    let (server, bench) = server("mute").await?;
+    bench.apply(config_map("it", "a")).await?;
+    server.faults().next(1, "watch", "configmaps", Fault::Hang);
+    let mut watching = Watching::begin(&bench, &[maps()]);
+    watching.seen().await?;
+    ensure!(matches!(watching.next().await?, Change::Listed { .. }));
+    let again = bench.apply(config_map("it", "b")).await?;
+    loop {
+        match watching.next().await? {
+            Change::Failing { .. } | Change::Listed { .. } => {}
+            Change::Seen { print, .. } if *print.resource_version == *again.resource_version => return Ok(()),
             other => bail!("{other:?}"),
         }
     }

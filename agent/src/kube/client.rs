@@ -33,6 +33,8 @@ pub struct Access {
     pub applier: String,
     /// Time limit of one request, without the wait for a free place.
     pub request_limit: Duration,
+    /// A watch on which nothing comes for so long, not even a bookmark, is begun again.
+    pub silence: Duration,
     /// Requests in flight at most, over both identities; watches are not counted.
     pub in_flight: usize,
     /// Requests per second at most, over both identities; as many may come at once after a quiet second.
@@ -45,6 +47,7 @@ impl Default for Access {
             kubeconfig: None,
             applier: APPLIER.to_owned(),
             request_limit: Duration::from_secs(15), // webhooks may take 10 s by default
+            silence: Duration::from_mins(2),        // API servers send a bookmark every minute
             in_flight: 8,                           // design, section 9: as many as the executor keeps going
             per_second: 1_000, // against loops that run away; places in flight and 429 are the true brake
         }
@@ -143,6 +146,7 @@ async fn config(access: &Access) -> Result<kube::Config, Error> {
     }
     config.default_retry = false; // whoever asks decides when to ask again
     config.connect_timeout = Some(access.request_limit);
+    config.read_timeout = Some(access.silence);
     let agent = concat!("taffrail-agent/", env!("CARGO_PKG_VERSION"));
     config.headers.push((USER_AGENT, HeaderValue::from_static(agent)));
     Ok(config)

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use taffrail_core::digest::Digest;
 
@@ -22,6 +23,13 @@ pub(super) struct Configuration {
     pub(super) digest: Digest,
 }
 
+/// Pause between the server's pings. A connection that is half open counts among those of its account until it is given up,
+/// and keeps its own agent out: the server's usual two minutes and two pings are six minutes of that.
+const PING_EVERY: Duration = Duration::from_secs(10);
+
+/// Pings without an answer after which the server gives a connection up.
+const PINGS_MAX: u32 = 2;
+
 /// Writes down what the server shall be. The same settings and keys give the same text.
 ///
 /// # Errors
@@ -41,6 +49,8 @@ pub(super) fn configuration(
     line("host", quoted("nats.host", &settings.host)?);
     line("port", port.to_string());
     line("max_payload", PAYLOAD_MAX.to_string());
+    line("ping_interval", format!("\"{}s\"", PING_EVERY.as_secs()));
+    line("ping_max", PINGS_MAX.to_string());
     line("pid_file", path("nats directory", &directory.join("nats-server.pid"))?);
     line("log_file", path("nats directory", &directory.join("nats-server.log"))?);
     line("logfile_size_limit", LOG_SIZE_MAX.to_string());
