@@ -243,6 +243,10 @@ impl Work {
         std::fs::create_dir_all(folder)?;
         git(&bare, &["init", "--quiet", "--bare", "--initial-branch=main"])?;
         git(folder, &["init", "--quiet", "--initial-branch=main"])?;
+        for place in [bare.as_path(), folder] {
+            // What tidies up in the background takes folders away from under the next commit.
+            git(place, &["config", "gc.auto", "0"])?;
+        }
         git(folder, &["remote", "add", "origin", &bare.to_string_lossy()])?;
         Ok(Work { folder: folder.to_owned() })
     }

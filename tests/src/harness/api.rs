@@ -31,7 +31,7 @@ const BODY_MAX: usize = 4 * 1024 * 1024;
 pub enum Fault {
     /// A status, and after how many seconds to come again.
     Status(u16, Option<u64>),
-    /// Nothing, for as long as the asker waits.
+    /// Nothing, for as long as the asker waits and the rule holds.
     Silence,
 }
 
@@ -198,7 +198,12 @@ async fn answer(State(passing): State<Arc<Passing>>, request: Request) -> Respon
     passing.hits.fetch_add(1, Ordering::Relaxed);
     let (code, after) = match fault {
         Fault::Status(code, after) => (code, after),
-        Fault::Silence => return std::future::pending().await,
+        Fault::Silence => {
+            let mut changes = passing.changes.subscribe();
+            // An error means that the proxy has ended.
+            let _ = changes.changed().await;
+            return StatusCode::BAD_GATEWAY.into_response();
+        }
     };
     let status = json!({
         "apiVersion": "v1", "kind": "Status", "status": "Failure", "code": code, "reason": reason(code),
