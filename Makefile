@@ -19,8 +19,8 @@ test-faults: ## The long form of the fault suite (TAFFRAIL_SEED=N repeats one)
 chaos: ## Live 100,000 simulated histories through (COUNT=N, FROM=N); one that fails is shrunk and told
 	@scripts/setup.sh build && $(ENV) cargo run --release -p taffrail-chaos -- --from $(or $(FROM),0) --count $(or $(COUNT),100000)
 
-mutants: ## Break the core in one place after the other and see that a test notices (SHARD=k/n, FILES='sync/*.rs')
-	@scripts/setup.sh mutants && scripts/mutants.sh $(FILES)
+mutants: ## Break the core in one place after the other and see that a test notices (SHARD=k/n, PATHS='reconcile sync/apply.rs')
+	@scripts/setup.sh mutants && scripts/mutants.sh $(PATHS)
 
 check: ## Formatting, lints, the rules of the house, documents
 	@scripts/setup.sh build && scripts/check.sh

@@ -1,9 +1,8 @@
 #!/usr/bin/env bash
 # Breaks the machines of the core in one place after the other, and says which breaks no test notices:
-# scripts/mutants.sh [FILE...], each a pattern below common/core/src, such as 'sync/*.rs'. SHARD=k/n takes the k-th of n
-# parts (0/8 to 7/8), JOBS says how many are tried at once. The core's own tests come first; what they let pass has to show
-# itself in simulated histories. What is left stands in target/mutants/mutants.out/missed.txt and, with its reason, in
-# docs/MUTANTS.md.
+# scripts/mutants.sh [PATH...], each the beginning of a path below common/core/src, such as reconcile or sync/apply.rs.
+# SHARD=k/n takes the k-th of n parts (0/8 to 7/8). The core's own tests come first; what they let pass has to show itself in
+# simulated histories. What is left stands in mutants/mutants.out/missed.txt of the build folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/env.sh
@@ -11,12 +10,12 @@ cd "$(dirname "$0")/.."
 
 out="$CARGO_TARGET_DIR/mutants"
 mkdir -p "$out"
-# Each copy of the sources builds in itself, so that two never wait for each other.
-unset CARGO_TARGET_DIR
+# The changed copy of the sources builds in a folder of its own, which keeps the outside crates for the next time.
+export CARGO_TARGET_DIR="$out/target"
 
-options=(--output "$out" --jobs "${JOBS:-2}" --no-shuffle --colors never)
+options=(--output "$out" --no-shuffle --colors never)
 [ -z "${SHARD:-}" ] || options+=(--shard "$SHARD")
-for file in "$@"; do options+=(--file "common/core/src/$file"); done
+for path in "$@"; do options+=(--re "^common/core/src/$path"); done
 
 status=0
 cargo mutants "${options[@]}" --test-package taffrail-core || status=$?

@@ -203,7 +203,7 @@ elif ! rocksdb_done; then
 fi
 [ "$goal" = build ] && exit 0
 if [ "$goal" = mutants ]; then
-  ensure mutants "building cargo-mutants $CARGO_MUTANTS_VERSION, about 2 minutes"
+  ensure mutants "building cargo-mutants $CARGO_MUTANTS_VERSION, about 3 minutes"
   exit 0
 fi
 ensure nats "fetching nats-server"
