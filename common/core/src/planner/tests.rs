@@ -178,7 +178,9 @@ fn what_git_declares_no_more_leaves_with_its_objects_staying() {
     let mut given = delivered();
     given.wanted.clear();
     assert_eq!(given.plan(), ["web: Git declares it no more; its objects stay"]);
-    assert_eq!(given.desired().index.entries[&app("fleet/web")].withdrawn, Some(Withdrawal::Orphan));
+    let index = &given.desired().index;
+    let entry = &index.entries[&app("fleet/web")];
+    assert_eq!((entry.withdrawn, entry.since), (Some(Withdrawal::Orphan), index.mark), "it changed here");
     given.confirm("fleet/web");
     assert_eq!(given.plan(), ["web: its removal was confirmed"]);
     assert!(given.desired().index.entries.is_empty());
