@@ -159,7 +159,7 @@ async fn arrived(hub: &Hub, members: &[Member], round: usize) -> Result<Arrived>
         let apps = hub.json(&["get", "app", "shop", "-o", "json"]).await;
         let Ok(found) = apps else { return Ok(None) };
         let app = if found["items"].is_array() { &found["items"][0] } else { &found };
-        Ok((app["instances_synced"] == members.len()).then_some(()))
+        Ok((app["instancesSynced"] == members.len()).then_some(()))
     })
     .await?;
     Ok(Arrived {
