@@ -98,8 +98,10 @@ fn fold(log: &dyn Log, state: &mut Durable) -> Result<(), Error> {
 
 /// First and last event of each stretch of one of `readers`.
 fn stretches(reader: usize, readers: usize, last: u64) -> impl Iterator<Item = (u64, u64)> {
-    let firsts = (1..=last).step_by(STRETCH as usize);
-    firsts.skip(reader).step_by(readers).map(move |first| (first, last.min(first + STRETCH - 1)))
+    (0..last.div_ceil(STRETCH)).skip(reader).step_by(readers).map(move |stretch| {
+        let first = stretch * STRETCH + 1;
+        (first, last.min(first + STRETCH - 1))
+    })
 }
 
 /// Reads stretches in pages until the fold has gone or something cannot be read.

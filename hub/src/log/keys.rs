@@ -137,13 +137,13 @@ impl Lists {
 }
 
 fn list_row(list: &[u8], indexes: &[u64]) -> (Vec<u8>, Vec<u8>) {
-    let last = indexes.last().expect("a chunk is not empty");
+    let end = indexes.last().expect("a chunk is not empty");
     let mut value = Vec::new();
     for pair in indexes.windows(2).rev() {
         let distance = usize::try_from(pair[1] - pair[0]).expect("events of one write");
         prost::encode_length_delimiter(distance, &mut value).expect("a vector grows");
     }
-    ([list, &last.to_be_bytes()].concat(), value)
+    ([list, &end.to_be_bytes()].concat(), value)
 }
 
 /// The indexes of a row of a list, in order; `None` if it is not one.
@@ -248,10 +248,12 @@ mod tests {
     fn events_that_are_written_together_share_a_row_of_a_list() {
         let keys = Keys { cluster: None, app: None, commit: None, actor: None, kind: "K".into() };
         let mut lists = Lists::default();
-        [3, 4, 300].into_iter().for_each(|index| lists.add(&keys, index));
+        for index in [3, 4, 300] {
+            lists.add(&keys, index);
+        }
         let rows: Vec<_> = lists.rows().collect();
         let expected = (b"\x05K\0\0\0\0\0\0\0\0\x01\x2c".to_vec(), b"\xa8\x02\x01".to_vec());
-        assert_eq!(rows, [expected.clone()]);
+        assert_eq!(rows, std::slice::from_ref(&expected));
         assert_eq!(decode_list_row(&expected.0, &expected.1), Some(vec![3, 4, 300]));
         assert_eq!(decode_list_row(&expected.0, b""), Some(vec![300]), "rows of layout 1");
         for damaged in [&b"\0"[..], b"\xa8", b"\xad\x02"] {

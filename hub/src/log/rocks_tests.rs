@@ -129,7 +129,9 @@ fn a_log_of_the_first_layout_is_gone_on_with() {
 fn begin_anew_in_the_first_layout(db: &DB) {
     let tables = Tables::of(db);
     db.delete_cf(&tables.index, row_of("K", 3)).unwrap();
-    (1..=3).for_each(|index| db.put_cf(&tables.index, row_of("K", index), []).unwrap());
+    for index in 1..=3 {
+        db.put_cf(&tables.index, row_of("K", index), []).unwrap();
+    }
     db.put_cf(&tables.meta, keys::LAYOUT_KEY, 1u32.to_be_bytes()).unwrap();
 }
 
