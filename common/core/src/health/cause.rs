@@ -181,9 +181,13 @@ fn ended_again(status: &Value) -> bool {
 
 fn words_of_end(status: &Value) -> String {
     let (name, restarts) = (text(status, "/name"), number(status, "/restartCount"));
-    let code = number(status, "/state/terminated/exitCode");
-    let why = text(status, "/state/terminated/reason");
-    bounded(&format!("container {name}: ended with code {code} ({why}) after {restarts} restarts"))
+    let end = status.pointer("/state/terminated").map(end).unwrap_or_default();
+    bounded(&format!("container {name}: {end} after {restarts} restarts"))
+}
+
+/// How a container ended, from the `terminated` of one of its states.
+fn end(terminated: &Value) -> String {
+    format!("ended with code {} ({})", number(terminated, "/exitCode"), text(terminated, "/reason"))
 }
 
 /// Reasons as Argo CD tells them: `Err...`, `...Error`, `...BackOff`.
@@ -207,10 +211,8 @@ fn words(cause: Cause, status: &Value) -> String {
         Cause::ImagePull => format!("container {name}: {reason} of image {}", text(status, "/image")),
         _ => format!("container {name}: {reason}"),
     };
-    if status.pointer("/lastState/terminated").is_some_and(Value::is_object) {
-        let code = number(status, "/lastState/terminated/exitCode");
-        let why = text(status, "/lastState/terminated/reason");
-        let _ = write!(words, ", ended with code {code} ({why})");
+    if let Some(terminated) = status.pointer("/lastState/terminated").filter(|it| it.is_object()) {
+        let _ = write!(words, ", {}", end(terminated));
     }
     if !message.is_empty() {
         let _ = write!(words, ": {message}");
