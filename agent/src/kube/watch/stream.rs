@@ -44,8 +44,8 @@ struct Watched {
     running: Option<Running>,
     pause: Duration,
     waits: bool,
-    /// The highest version that the server had; zero if it is not known.
-    highest: u64,
+    /// The highest version that the server had; `None` while nothing was ever listed.
+    highest: Option<u64>,
     /// When it is looked at next whether the server has counted back, and the pause after that if it cannot be told.
     probe_at: Instant,
     doubt: Duration,
@@ -74,7 +74,7 @@ pub(super) fn of_kind(
         running: None,
         pause: RESOLVE_PAUSE.0,
         waits: false,
-        highest: 0,
+        highest: None,
         probe_at: Instant::now(),
         doubt: DOUBT_PAUSE.0,
     };
@@ -100,7 +100,7 @@ impl Watched {
             let event = tokio::select! {
                 biased;
                 event = events.next() => event,
-                () = tokio::time::sleep_until(self.probe_at) => {
+                () = tokio::time::sleep_until(self.probe_at), if self.highest.is_some() => {
                     self.probe().await;
                     continue;
                 }
@@ -127,14 +127,14 @@ impl Watched {
             // The stream itself says what is wrong.
             Ok(Err(_)) | Err(_) => None,
         };
-        let Some(is) = version else {
+        let (Some(was), Some(is)) = (self.highest, version) else {
             self.doubt = (self.doubt * 2).min(DOUBT_PAUSE.1);
             self.probe_at = Instant::now() + self.doubt;
             return;
         };
         self.doubt = DOUBT_PAUSE.0;
         self.probe_at = Instant::now() + PROBE_EVERY;
-        let was = std::mem::replace(&mut self.highest, is);
+        self.highest = Some(is);
         if is < was {
             self.running = None;
             self.prints.tell_anew();
@@ -182,8 +182,7 @@ impl Watched {
 
     fn take(&mut self, event: Event<Metadata>) {
         if let Event::InitApply(object) | Event::Apply(object) | Event::Delete(object) = &event {
-            let version = number(object.metadata.resource_version.as_deref());
-            self.highest = self.highest.max(version.unwrap_or_default());
+            self.highest = self.highest.max(number(object.metadata.resource_version.as_deref()));
         }
         match event {
             Event::Init => self.prints.begin_list(),
@@ -191,7 +190,10 @@ impl Watched {
                 self.ready.extend(self.prints.see(&object.metadata));
             }
             Event::Delete(object) => self.ready.extend(self.prints.lose(&object.metadata)),
-            Event::InitDone => self.ready.extend(self.prints.end_list()),
+            Event::InitDone => {
+                self.highest.get_or_insert_default();
+                self.ready.extend(self.prints.end_list());
+            }
         }
     }
 
