@@ -3,6 +3,7 @@
 use crate::axis::Axis;
 use crate::disk::{Log, Record};
 use crate::hub_work::{Look, Work};
+use crate::identity::Key;
 use crate::plan::{Mistake, Point};
 use crate::world::{Happening, World};
 use bytes::Bytes;
@@ -13,7 +14,7 @@ use taffrail_core::id::{AccountKey, CommitId};
 use taffrail_core::node::hub::{Append, Command, Durable, Effect, Hub, Input, Outputs, Reply, Settings};
 use taffrail_core::source::Track;
 use taffrail_core::time::{At, Span};
-use taffrail_proto::sign::{PublicKey, SigningKey};
+use taffrail_proto::sign::PublicKey;
 use taffrail_proto::stored;
 
 /// Most batches whose fsync is awaited, as in the hub's driver.
@@ -36,12 +37,13 @@ pub(crate) struct Place {
     /// Where it is to die next.
     pub(crate) armed: Option<Point>,
     /// Signs indexes and receipts.
-    pub(crate) signer: SigningKey,
+    pub(crate) signer: Key,
 }
 
-impl Default for Place {
-    fn default() -> Place {
-        let signer = SigningKey::from_seed([7; 32]);
+impl Place {
+    /// A hub that never ran; `curve` tells whether it signs for real.
+    pub(crate) fn new(curve: bool) -> Place {
+        let signer = Key::new([7; 32], curve);
         Place { log: Log::default(), life: 0, process: None, skew: 0, armed: None, signer }
     }
 }

@@ -64,7 +64,7 @@ impl World {
         };
         request.epoch = epoch;
         let account = request.account.clone();
-        let (input, signature) = match open_request(&request.body, &account, &key) {
+        let (input, signature) = match open_request(&request.body, &account, &self.known(key)) {
             Ok(incoming) => {
                 self.check.heard(&account, self.now);
                 let signature = incoming.signature.clone();

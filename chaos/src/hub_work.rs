@@ -2,6 +2,7 @@
 
 use crate::git::{self, Declared, REVISIONS, Tree, URL};
 use crate::hub::{Found, HubJob, Question};
+use crate::identity::{self, on_the_curve};
 use crate::plan::Fault;
 use crate::site::SiteJob;
 use crate::world::{Happening, World, cut};
@@ -19,7 +20,7 @@ use taffrail_core::source::{Sighting, Track};
 use taffrail_core::time::{At, Span};
 use taffrail_proto::bundle;
 use taffrail_proto::index::{self, Terms};
-use taffrail_proto::seal::{BoxPublicKey, BundleKey, SealingSecret, seal_bundle};
+use taffrail_proto::seal::{BundleKey, SealingSecret, seal_bundle};
 use taffrail_proto::sign::PublicKey;
 
 /// What the process remembers of its work.
@@ -353,10 +354,8 @@ impl World {
             return None;
         }
         self.check.published(cluster, account, index);
-        let recipient = BoxPublicKey::parse(box_key).ok()?;
-        let sealed =
-            index::seal(index, account, &recipient, &self.hub.signer, &keys, &Terms::default()).ok()?;
-        let sealed = Bytes::from(sealed);
+        let signed = index::sign(index, account, &self.hub.signer, &keys, &Terms::default());
+        let sealed = identity::seal(box_key, &signed, on_the_curve(self.plan.seed))?;
         self.broker.indexes.insert(account.clone(), sealed.clone());
         self.say(|| format!("the hub publishes {} of {cluster}", index.mark));
         self.live(account, &sealed);

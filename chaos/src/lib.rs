@@ -26,7 +26,7 @@ mod people;
 pub mod plan;
 mod random;
 mod rest;
-pub mod round;
+mod round;
 pub mod shrink;
 mod site;
 mod site_life;

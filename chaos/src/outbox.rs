@@ -102,7 +102,7 @@ impl World {
             proof: None,
             events: rows.into_iter().map(|row| (row.header, row.payload)).collect(),
         };
-        let body = Bytes::from(encode_request(&outgoing, &key));
+        let body = Bytes::from(encode_request(&outgoing, &*key));
         let carried = Carried { incarnation, from, last };
         let Some(outbox) = self.outbox(site) else { return };
         outbox.dirty = false;
@@ -125,7 +125,7 @@ impl World {
 
     /// The hub answers.
     pub(crate) fn answered(&mut self, site: usize, id: u64, bytes: &Bytes) {
-        let hub = self.hub.signer.public();
+        let hub = self.known(self.hub.signer.public());
         let Some(account) = self.sites[site].account().cloned() else { return };
         let Some(outbox) = self.outbox(site) else { return };
         let State::Asking { id: asked, carried, held } = outbox.state else { return };

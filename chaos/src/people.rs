@@ -2,7 +2,7 @@
 
 use crate::hub::{HubJob, Question};
 use crate::hub_work::root_name;
-use crate::identity::{Identity, box_key};
+use crate::identity::{Identity, Key, box_key, on_the_curve};
 use crate::plan::Action;
 use crate::world::{Happening, World};
 use std::collections::BTreeMap;
@@ -14,7 +14,6 @@ use taffrail_core::id::{AccountKey, AppId, ClusterName, SourceName};
 use taffrail_core::node::hub::{Command, Durable, Rejected, Reply};
 use taffrail_core::source::{self, Track};
 use taffrail_core::time::{At, Span};
-use taffrail_proto::sign::SigningKey;
 
 /// How long a person waits for a reply before they ask again, in milliseconds.
 const AGAIN: u64 = 5_000;
@@ -103,7 +102,8 @@ impl World {
         let mut seed = [9; 32];
         seed[..8].copy_from_slice(&number.to_be_bytes());
         let token = Digest(seed);
-        let identity = Identity { number, token, key: Arc::new(SigningKey::from_seed(seed)), member: None };
+        let key = Key::new(seed, on_the_curve(self.plan.seed));
+        let identity = Identity { number, token, key: Arc::new(key), member: None };
         let expires_at = At(self.now).plus(TOKEN_ENDS);
         let (cluster, labels) = (root_name(site), BTreeMap::from([("site".into(), site.to_string())]));
         let invite = cluster::Command::Invite { cluster, labels, token, expires_at };
@@ -118,7 +118,7 @@ impl World {
             token: identity.token,
             account: account(self.identities),
             event_key: identity.key.public().0,
-            box_key: box_key(identity.number).public().as_str().to_owned(),
+            box_key: box_key(identity.number).1.as_str().to_owned(),
             user_key: format!("U{}", identity.number),
             agent_version: "1".into(),
             kubernetes_version: "1.35".into(),

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taffrail_core::desired::{Index, Mark, Permit};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, AppId};
-use taffrail_core::node::agent::{Act, Agent, Input};
+use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
 use taffrail_core::object::Key;
 use taffrail_core::sync::Effect;
 use taffrail_core::time::At;
@@ -308,7 +308,7 @@ impl World {
 
     /// One transaction for everything, then the acts.
     fn finish(&mut self, site: usize, round: Round) {
-        let Round { facts, dirty, items, gone, mut writes, acts } = round;
+        let Round { out: Outputs { facts, dirty, items, gone, .. }, mut writes, acts } = round;
         let early = self.has(Mistake::ActUnwritten);
         let Some(process) = self.process(site) else { return };
         // What is gone goes first: an app may have come back within the round.

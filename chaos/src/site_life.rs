@@ -72,7 +72,7 @@ impl World {
         floor: Mark,
         axis: Axis,
     ) -> Process {
-        let hub = self.hub.signer.public();
+        let hub = self.known(self.hub.signer.public());
         let verified =
             journal.index.as_ref().and_then(|bytes| index::verify(bytes.to_vec(), &hub, &account).ok());
         let held = match &verified {

@@ -1,13 +1,12 @@
 //! What an agent does beside its loop: fetches bundles, takes indexes off the bus, mirrors its mark.
 
 use crate::disk::Write;
-use crate::identity::box_key;
+use crate::identity::{self, on_the_curve};
 use crate::plan::{Fault, Mistake};
 use crate::site::{Message, SiteJob, Waiter};
 use crate::world::World;
 use bytes::Bytes;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use taffrail_core::catalog::object_rules::{Prune, judge};
 use taffrail_core::desired::{Entry, Mark};
 use taffrail_core::digest::Digest;
@@ -92,23 +91,18 @@ impl World {
 
     fn recalled(&mut self, site: usize, app: &AppId, objects: &[Object]) -> Recalled {
         let api = &self.sites[site].api;
-        let Some(members) = api.inventories.get(app) else {
-            return Recalled { lacks: true, ..Recalled::default() };
-        };
-        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
-        let lacks = wanted.iter().any(|key| !members.contains(*key));
-        let beyond = members.iter().filter(|key| !wanted.contains(key));
+        let (recalled, beyond) = Recalled::compare(api.inventories.get(app), objects);
         let stray = |key: &Key| {
             let live = api.objects.get(key).filter(|live| live.part_of.as_ref() == Some(app))?;
             let (version, uid) = ("v1".to_owned(), live.fingerprint().uid);
             Some(Stray { key: key.clone(), version, uid, keep: live.keep })
         };
-        Recalled { strays: beyond.filter_map(stray).collect(), lacks }
+        Recalled { strays: beyond.into_iter().filter_map(stray).collect(), ..recalled }
     }
 
     /// An index comes: opened, verified, and handed to the driver.
     pub(crate) fn index_comes(&mut self, site: usize, sealed: &Bytes) {
-        let hub = self.hub.signer.public();
+        let hub = self.known(self.hub.signer.public());
         let Some(identity) = &self.sites[site].identity else { return };
         let (number, member) = (identity.number, identity.member.clone());
         let (Some((account, _)), Some(process)) = (member, self.process(site)) else { return };
@@ -116,7 +110,8 @@ impl World {
             return;
         }
         process.last_index = Some(sealed.clone());
-        if let Ok(verified) = index::open(sealed, box_key(number), &hub, &account) {
+        let opened = identity::open(number, sealed, on_the_curve(self.plan.seed));
+        if let Some(Ok(verified)) = opened.map(|signed| index::verify(signed, &hub, &account)) {
             self.post_message(site, Message::Index(Box::new(verified)));
         } else {
             let bad = Input::BadIndex { mark: Mark::default(), reason: Refusal::BadSignature };

@@ -4,12 +4,14 @@ use crate::broker::Broker;
 use crate::check::Check;
 use crate::git::Git;
 use crate::hub::{self, HubJob};
+use crate::identity::{Known, on_the_curve};
 use crate::people::People;
 use crate::plan::{Action, Fault, Mistake, Plan, Point, Push};
 use crate::random::Random;
 use crate::site::{Site, SiteJob};
 use crate::situation::Situations;
 use std::collections::BTreeMap;
+use taffrail_proto::sign::PublicKey;
 
 /// The world's time at its start, in milliseconds: late enough for clocks that go back.
 pub(crate) const START: u64 = 1_000_000_000;
@@ -128,7 +130,7 @@ impl World {
             done: false,
             git,
             broker: Broker::default(),
-            hub: hub::Place::default(),
+            hub: hub::Place::new(on_the_curve(plan.seed)),
             sites,
             people: People::default(),
             check: Check::default(),
@@ -147,6 +149,11 @@ impl World {
         let span = world.plan.span;
         world.after(6_000 + span, Happening::Calm);
         world
+    }
+
+    /// What is known of a key in this history.
+    pub(crate) fn known(&self, key: PublicKey) -> Known {
+        Known { key, curve: on_the_curve(self.plan.seed) }
     }
 
     /// Notes a line of the story.

@@ -1,7 +1,7 @@
 //! Every metric of the hub: name, help, unit, labels.
 
 use crate::driver::Handle;
-use crate::log::Room;
+use crate::log::{Room, Syncs};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -30,6 +30,11 @@ struct State {
     health_status: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Needed {
+    events: &'static str,
+}
+
 /// The metrics and their registry.
 pub struct Metrics {
     registry: Registry,
@@ -39,7 +44,7 @@ pub struct Metrics {
     parked: Gauge,
     render_failures: Gauge,
     log_short: Gauge,
-    log_syncs: Counter,
+    log_syncs: Family<Needed, Counter>,
     epoch: Gauge,
     read_only: Gauge,
     unadopted: Gauge,
@@ -65,8 +70,8 @@ impl Metrics {
         let log_short = Gauge::default();
         let help = "Whether nothing is recorded because the disk is nearly full: 1 or 0";
         registry.register("log_short_of_room", help, log_short.clone());
-        let log_syncs = Counter::default();
-        registry.register("log_syncs", "Fsyncs of the log since the start", log_syncs.clone());
+        let log_syncs = Family::default();
+        registry.register("log_syncs", "Fsyncs of the log since the start, by whose events made them needed", log_syncs.clone());
         let (epoch, read_only, unadopted) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("epoch", "Hub epoch", epoch.clone());
         registry.register(
@@ -95,8 +100,10 @@ impl Metrics {
     }
 
     /// Notes how often the log was synced since the start.
-    pub fn synced(&self, syncs: u64) {
-        self.log_syncs.inner().store(syncs, Ordering::Relaxed);
+    pub fn synced(&self, syncs: Syncs) {
+        for (events, count) in [("own", syncs.own), ("reported", syncs.reported)] {
+            self.log_syncs.get_or_create(&Needed { events }).inner().store(count, Ordering::Relaxed);
+        }
     }
 
     /// All metrics in the text format of Prometheus.

@@ -3,7 +3,7 @@
 use crate::error::{Error as Malformed, decode, there};
 use crate::event::parts::{entry, mark, read_entry, read_mark};
 use crate::seal::{self as sealing, BoxKey, BoxPublicKey, BundleKey};
-use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
+use crate::sign::{self, Domain, PublicKey, Signs, SigningKey, Verifies, sha256};
 use crate::{grant, v1};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -92,6 +92,17 @@ pub fn seal(
     keys: &BTreeMap<Digest, BundleKey>,
     terms: &Terms,
 ) -> Result<Vec<u8>, sealing::Error> {
+    sealing::seal_to(recipient, &sign(index, account, hub, keys, terms))
+}
+
+/// Signs an index, as [`verify`] reads it.
+pub fn sign(
+    index: &Index,
+    account: &AccountKey,
+    hub: &impl Signs,
+    keys: &BTreeMap<Digest, BundleKey>,
+    terms: &Terms,
+) -> Vec<u8> {
     let entries = index.entries.iter().map(|(app, held)| v1::IndexEntry {
         app: app.to_string(),
         entry: Some(entry(held)),
@@ -106,14 +117,19 @@ pub fn seal(
     };
     let bytes = message.encode_to_vec();
     let signature = hub.sign(Domain::Index, &bytes).0.to_vec();
-    sealing::seal_to(recipient, &v1::SignedIndex { index: bytes, signature }.encode_to_vec())
+    v1::SignedIndex { index: bytes, signature }.encode_to_vec()
 }
 
 /// Opens a sealed index and verifies it.
 ///
 /// # Errors
 /// [`Error`] with the reason; nothing of it may be used then.
-pub fn open(sealed: &[u8], key: &BoxKey, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
+pub fn open(
+    sealed: &[u8],
+    key: &BoxKey,
+    hub: &impl Verifies,
+    account: &AccountKey,
+) -> Result<Verified, Error> {
     verify(key.open(sealed).map_err(Error::Seal)?, hub, account)
 }
 
@@ -121,7 +137,7 @@ pub fn open(sealed: &[u8], key: &BoxKey, hub: &PublicKey, account: &AccountKey) 
 ///
 /// # Errors
 /// [`Error`] with the reason; nothing of it may be used then.
-pub fn verify(signed: Vec<u8>, hub: &PublicKey, account: &AccountKey) -> Result<Verified, Error> {
+pub fn verify(signed: Vec<u8>, hub: &impl Verifies, account: &AccountKey) -> Result<Verified, Error> {
     let envelope: v1::SignedIndex = decode("SignedIndex", &signed).map_err(Error::Malformed)?;
     let message: v1::DesiredIndex = decode("DesiredIndex", &envelope.index).map_err(Error::Malformed)?;
     let mark = read_mark(message.mark);

@@ -6,7 +6,7 @@
 use crate::error::{Error as Malformed, decode, digest};
 use crate::event::parts::{mark, read_mark};
 use crate::index;
-use crate::sign::{self, Domain, PublicKey, SigningKey};
+use crate::sign::{self, Domain, Signs, Verifies};
 use crate::v1;
 use prost::Message;
 use taffrail_core::cluster::{Chain, Number, Proof};
@@ -52,7 +52,7 @@ pub fn signed_receipt(answer: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Puts a proof into a request, signed.
-pub(crate) fn put(request: &mut v1::EventsRequest, account: &AccountKey, shown: &Shown, key: &SigningKey) {
+pub(crate) fn put(request: &mut v1::EventsRequest, account: &AccountKey, shown: &Shown, key: &impl Signs) {
     let statement = v1::Proof {
         account: account.to_string(),
         pending: Some(mark(shown.pending)),
@@ -74,7 +74,7 @@ pub struct Stated(v1::Proof);
 pub(crate) fn take(
     request: &mut v1::EventsRequest,
     account: &AccountKey,
-    key: &PublicKey,
+    key: &impl Verifies,
 ) -> Result<Option<Stated>, Error> {
     let bytes = std::mem::take(&mut request.proof);
     if bytes.is_empty() {
@@ -93,7 +93,7 @@ impl Stated {
     ///
     /// # Errors
     /// [`Error`] with the reason: then it shows nothing.
-    pub fn verify(self, hub: &PublicKey, account: &AccountKey) -> Result<Proof, Error> {
+    pub fn verify(self, hub: &impl Verifies, account: &AccountKey) -> Result<Proof, Error> {
         let Stated(v1::Proof { pending, index, receipt, incarnation, seq, hash, .. }) = self;
         let index = if index.is_empty() { None } else { Some(index::verify(index, hub, account)?.index) };
         let receipt = if receipt.is_empty() { None } else { Some(read_receipt(&receipt, hub, account)?) };
@@ -102,7 +102,7 @@ impl Stated {
     }
 }
 
-fn read_receipt(bytes: &[u8], hub: &PublicKey, account: &AccountKey) -> Result<Number, Error> {
+fn read_receipt(bytes: &[u8], hub: &impl Verifies, account: &AccountKey) -> Result<Number, Error> {
     let signed: v1::SignedReceipt = decode("SignedReceipt", bytes)?;
     hub.verify(Domain::Receipt, &signed.receipt, &signed.signature)?;
     let receipt: v1::Receipt = decode("Receipt", &signed.receipt)?;

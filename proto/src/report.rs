@@ -4,7 +4,7 @@ use crate::error::{Error as Malformed, decode};
 use crate::event::parts::{mark, read_mark};
 use crate::event::{Decoded, Header, decode as decode_event, decode_header};
 use crate::proof::{self, Shown, Stated};
-use crate::sign::{self, Domain, PublicKey, SigningKey, sha256};
+use crate::sign::{self, Domain, Signs, Verifies, sha256};
 use crate::v1;
 use bytes::Bytes;
 use prost::Message;
@@ -63,7 +63,7 @@ pub struct Outgoing {
 }
 
 /// Signs and encodes a request; without events it is a heartbeat.
-pub fn encode_request(outgoing: &Outgoing, key: &SigningKey) -> Vec<u8> {
+pub fn encode_request(outgoing: &Outgoing, key: &impl Signs) -> Vec<u8> {
     let heartbeat = v1::Heartbeat {
         account: outgoing.account.to_string(),
         incarnation: outgoing.incarnation,
@@ -114,7 +114,7 @@ pub fn claims(bytes: &[u8]) -> (u64, u64) {
 ///
 /// # Errors
 /// [`Error`] with the reason.
-pub fn open_request(bytes: &[u8], account: &AccountKey, key: &PublicKey) -> Result<Incoming, Error> {
+pub fn open_request(bytes: &[u8], account: &AccountKey, key: &impl Verifies) -> Result<Incoming, Error> {
     let mut request: v1::EventsRequest = decode("EventsRequest", bytes)?;
     if request.headers.len() > EVENTS_MAX as usize || request.headers.len() != request.payloads.len() {
         return Err(Error::TooMany(request.headers.len()));
@@ -198,7 +198,7 @@ pub fn encode_receipt(
     epoch: u64,
     log_index: u64,
     held: Mark,
-    key: &SigningKey,
+    key: &impl Signs,
 ) -> Vec<u8> {
     let receipt = v1::Receipt {
         account: account.to_string(),
@@ -233,7 +233,7 @@ fn refusal(reason: &str, forked: bool) -> Vec<u8> {
 ///
 /// # Errors
 /// [`Error`] if it is not an answer, or not the hub's.
-pub fn open_answer(bytes: &[u8], account: &AccountKey, hub: &PublicKey) -> Result<(Answer, Mark), Error> {
+pub fn open_answer(bytes: &[u8], account: &AccountKey, hub: &impl Verifies) -> Result<(Answer, Mark), Error> {
     use v1::events_reply::Outcome;
     let reply: v1::EventsReply = decode("EventsReply", bytes)?;
     let answer = match reply.outcome {
@@ -291,7 +291,7 @@ pub fn encode_reply(
     account: &AccountKey,
     epoch: u64,
     log_index: u64,
-    key: &SigningKey,
+    key: &impl Signs,
 ) -> Option<Vec<u8>> {
     match reply {
         Reply::Receipt { chain, mark } => Some(encode_receipt(account, *chain, epoch, log_index, *mark, key)),
@@ -319,6 +319,7 @@ pub fn decode_body(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
     use crate::event::{Place, encode_agent};
     use taffrail_core::digest::Digest;
     use taffrail_core::event::{Actor, AgentFact, Context};

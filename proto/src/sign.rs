@@ -248,6 +248,33 @@ impl fmt::Debug for Signature {
     }
 }
 
+/// Makes signatures. The codecs ask for no more, so that a simulation can live many histories through without the curve.
+pub trait Signs {
+    /// As [`SigningKey::sign`].
+    fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature;
+}
+
+/// Verifies signatures of one key.
+pub trait Verifies {
+    /// As [`PublicKey::verify`].
+    ///
+    /// # Errors
+    /// [`Error::BadSignature`] if it is not this key's, over these bytes and for this purpose.
+    fn verify(&self, domain: Domain, bytes: &[u8], signature: &[u8]) -> Result<(), Error>;
+}
+
+impl Signs for SigningKey {
+    fn sign(&self, domain: Domain, bytes: &[u8]) -> Signature {
+        SigningKey::sign(self, domain, bytes)
+    }
+}
+
+impl Verifies for PublicKey {
+    fn verify(&self, domain: Domain, bytes: &[u8], signature: &[u8]) -> Result<(), Error> {
+        PublicKey::verify(self, domain, bytes, signature)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

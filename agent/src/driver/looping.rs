@@ -6,11 +6,10 @@ use super::prove::Showing;
 use super::{STOPPED, WAITING};
 use crate::journal::{self, Journal, Mark, Snapshot, Write};
 use bytes::Bytes;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use taffrail_core::desired::Permit;
-use taffrail_core::event::AgentEvent;
 use taffrail_core::event::agent::Refusal;
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
@@ -113,13 +112,9 @@ pub struct Driver {
 /// What one drain leads to.
 #[derive(Default)]
 struct Round {
-    facts: Vec<AgentEvent>,
-    dirty: BTreeSet<AppId>,
-    items: BTreeMap<AppId, BTreeSet<Key>>,
-    gone: Vec<AppId>,
+    /// All steps together.
+    out: Outputs,
     writes: Vec<Write>,
-    acts: Vec<Act>,
-    prove: bool,
     came: u64,
     signed: Option<Bytes>,
 }
@@ -187,7 +182,7 @@ impl Driver {
                 () = tokio::time::sleep(pause), if wake.is_some() => {
                     let at = self.now();
                     let out = self.agent.step(Input::Wake, at);
-                    round.add(out);
+                    round.out.absorb(out);
                 }
             }
             self.finish(round, performer).await?;
@@ -201,7 +196,7 @@ impl Driver {
     fn take(&mut self, message: Message, performer: &mut dyn Performer, round: &mut Round) {
         let at = self.now();
         match message {
-            Message::Input(input) => round.add(self.agent.step(*input, at)),
+            Message::Input(input) => round.out.absorb(self.agent.step(*input, at)),
             Message::Index(verified, permit) => {
                 let Verified { index, digest, .. } = &*verified;
                 let waited = self.agent.waiting().is_some();
@@ -220,14 +215,16 @@ impl Driver {
                     tracing::warn!(mark = %index.mark, "index of a restored hub waits for the adoption");
                     round.writes.push(setting(WAITING, verified.signed.into()));
                 }
-                round.add(out);
+                round.out.absorb(out);
             }
         }
     }
 
     /// One transaction for everything, then the effects.
     async fn finish(&mut self, round: Round, performer: &mut dyn Performer) -> Result<(), journal::Error> {
-        let Round { facts, dirty, items, gone, mut writes, acts, prove, came, signed } = round;
+        let Round { out, mut writes, came, signed } = round;
+        let Outputs { facts, dirty, items, gone, stopped, prove, acts, .. } = out;
+        writes.extend(stopped.map(|epoch| setting(STOPPED, epoch.to_be_bytes().to_vec().into())));
         // What is gone goes first: an app may have come back within the round.
         writes.extend(gone.iter().map(|app| Write::RemoveInstance { app: app.to_string() }));
         writes.extend(dirty.iter().filter_map(|app| self.head(app)));
@@ -295,25 +292,6 @@ impl Driver {
         }
         let held: BTreeSet<_> = std::mem::replace(&mut self.bundles, needed.clone());
         held.difference(&needed).map(|digest| Write::RemoveBundle { digest: *digest }).collect()
-    }
-}
-
-impl Round {
-    fn add(&mut self, out: Outputs) {
-        let Outputs { facts, dirty, items, gone, acts, stopped, prove, .. } = out;
-        self.prove |= prove;
-        self.writes.extend(stopped.map(|epoch| setting(STOPPED, epoch.to_be_bytes().to_vec().into())));
-        self.facts.extend(facts);
-        self.dirty.extend(dirty);
-        for (app, keys) in items {
-            self.items.entry(app).or_default().extend(keys);
-        }
-        for app in gone {
-            self.dirty.remove(&app);
-            self.items.remove(&app);
-            self.gone.push(app);
-        }
-        self.acts.extend(acts);
     }
 }
 

@@ -5,7 +5,6 @@ use super::{Tools, object};
 use crate::kube::{Kind, labels};
 use anyhow::Context as _;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use taffrail_core::catalog::object_rules::{self, Prune};
 use taffrail_core::id::AppId;
 use taffrail_core::object::Key;
@@ -19,20 +18,17 @@ use taffrail_core::sync::{Object, Recalled, Stray};
 /// Anything that could not be read: what is not known is not nothing.
 pub(super) async fn recall(tools: &Tools, app: &AppId, objects: &[Object]) -> anyhow::Result<Recalled> {
     let read = tools.inventories.read(app).await.context("read the inventory in the cluster")?;
-    let Some(members) = read else { return Ok(Recalled { lacks: true, ..Recalled::default() }) };
-    let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
-    let lacks = wanted.iter().any(|key| !members.contains(*key));
-    let mut strays = Vec::new();
-    for key in members.iter().filter(|key| !wanted.contains(key)) {
+    let (mut recalled, beyond) = Recalled::compare(read.as_ref(), objects);
+    for key in beyond {
         match object::marked(tools, app, key).await {
-            Ok(Some(live)) => strays.push(stray(key, &live)),
+            Ok(Some(live)) => recalled.strays.push(stray(key, &live)),
             Ok(None) => {}
             // With its definition every object of a kind is gone.
             Err(error) if error.kind == Kind::MissingKind => {}
             Err(error) => return Err(error).context("read a member of the inventory in the cluster"),
         }
     }
-    Ok(Recalled { strays, lacks })
+    Ok(recalled)
 }
 
 fn stray(key: &Key, live: &Value) -> Stray {

@@ -14,7 +14,7 @@ pub(super) fn record(append: &Append, at: At, signature: &[u8]) -> Record {
         Append::Own(event) => keys(&event.context, event.fact.kind()),
         Append::Foreign(foreign) => foreign_keys(foreign),
     };
-    Record { appended_at: at, header, payload, keys }
+    Record { appended_at: at, header, payload, keys, own: matches!(append, Append::Own(_)) }
 }
 
 /// An agent's event is found under the name that its cluster has now. What was read at the edge is not read again.

@@ -310,7 +310,7 @@ async fn agents_events_are_stored_byte_for_byte_with_the_signature_on_the_last()
 
 fn record(header: &[u8]) -> Record {
     let (header, payload) = (header.to_vec().into(), encode_body(b"", b"").into());
-    Record { appended_at: At(1), header, payload, keys: Keys::default() }
+    Record { appended_at: At(1), header, payload, keys: Keys::default(), own: true }
 }
 
 #[test]

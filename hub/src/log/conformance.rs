@@ -45,7 +45,7 @@ pub(super) fn record(at: u64, kind: &str, keys: [&str; 4]) -> Record {
     let [cluster, app, commit, actor] = keys.map(|text| (!text.is_empty()).then(|| text.to_owned()));
     let keys = Keys { cluster, app, commit, actor, kind: kind.to_owned() };
     let payload = Bytes::from(format!("{kind} at {at}"));
-    Record { appended_at: At(at), header: Bytes::from_static(b"header"), payload, keys }
+    Record { appended_at: At(at), header: Bytes::from_static(b"header"), payload, keys, own: true }
 }
 
 fn append(log: &dyn Log, batch: Vec<Record>) -> u64 {
@@ -151,7 +151,7 @@ pub(super) fn bytes_come_back_as_they_were_given(log: &dyn Log) {
         for payload in &bytes {
             let (header, payload) = (header.clone(), payload.clone());
             let keys = Keys { kind: "of/a future\0version".into(), ..Keys::default() };
-            index = append(log, vec![Record { appended_at: At(index), header, payload, keys }]);
+            index = append(log, vec![Record { appended_at: At(index), header, payload, keys, own: true }]);
         }
     }
     let read = log.read(1, 100).unwrap();

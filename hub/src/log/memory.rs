@@ -5,7 +5,7 @@ use super::scan::Page;
 use super::ticket::Promise;
 use super::{
     AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Keys, Log, PREFIX_MATCHES_MAX, Record, Room,
-    Stored, Ticket,
+    Stored, Syncs, Ticket,
 };
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -98,7 +98,7 @@ impl Memory {
         for wait in std::mem::take(&mut state.waiting) {
             match wait {
                 Wait::Append { records, promise } => {
-                    for Record { appended_at, header, payload, keys } in records {
+                    for Record { appended_at, header, payload, keys, .. } in records {
                         let index = state.last() + 1;
                         state.events.push((Stored { index, appended_at, header, payload }, keys));
                     }
@@ -177,8 +177,8 @@ impl Log for Memory {
         self.durable.subscribe()
     }
 
-    fn syncs(&self) -> u64 {
-        0
+    fn syncs(&self) -> Syncs {
+        Syncs::default()
     }
 
     fn room(&self) -> watch::Receiver<Room> {

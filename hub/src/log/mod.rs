@@ -91,6 +91,24 @@ pub struct Record {
     pub payload: Bytes,
     /// Where it is to be found again.
     pub keys: Keys,
+    /// Whether it is the hub's own; an agent's otherwise.
+    pub own: bool,
+}
+
+/// Fsyncs of a log since its start: one for each group of batches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Syncs {
+    /// For groups that hold something of the hub's own: an event or a blob.
+    pub own: u64,
+    /// For groups of nothing but events of agents.
+    pub reported: u64,
+}
+
+impl Syncs {
+    /// All of them.
+    pub fn all(self) -> u64 {
+        self.own + self.reported
+    }
 }
 
 /// An event as it stands in the log.
@@ -160,8 +178,8 @@ pub trait Log: Send + Sync {
     /// The last durable index, and every change of it; zero in an empty log.
     fn durable(&self) -> watch::Receiver<u64>;
 
-    /// Fsyncs since the start: one for each group of batches.
-    fn syncs(&self) -> u64;
+    /// Fsyncs since the start.
+    fn syncs(&self) -> Syncs;
 
     /// Whether there is room for more, and every change of it. While it is short no blob is taken, and nothing new is to be decided:
     /// what is appended all the same uses up the reserve.

@@ -218,7 +218,7 @@ mod tests {
 
     fn record(payload: usize) -> Record {
         let payload = vec![0; payload].into();
-        Record { appended_at: At(0), header: Bytes::new(), payload, keys: Keys::default() }
+        Record { appended_at: At(0), header: Bytes::new(), payload, keys: Keys::default(), own: true }
     }
 
     /// How many jobs there are to write; `None` if never any again.

@@ -7,9 +7,9 @@ use super::queue::{End, Queue};
 use super::room::{Disk, Room};
 use super::scan;
 use super::witness::{self, Keeper, Witness};
-use super::writer::Writer;
+use super::writer::{SyncCounts, Writer};
 use super::{
-    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Ticket, keys, settings,
+    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Syncs, Ticket, keys, settings,
 };
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options};
@@ -17,7 +17,6 @@ use std::fs;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::At;
@@ -35,7 +34,7 @@ pub struct Rocks {
     queue: Arc<Queue>,
     durable: watch::Receiver<u64>,
     room: watch::Receiver<Room>,
-    syncs: Arc<AtomicU64>,
+    syncs: Arc<SyncCounts>,
     writer: Option<JoinHandle<()>>,
     _holder: Holder,
 }
@@ -133,7 +132,7 @@ impl Rocks {
         let (sender, durable) = watch::channel(end.next - 1);
         let disk = Disk::new(folder, reserve)?;
         let (telling, room) = watch::channel(disk.look(Room::Enough)?);
-        let syncs = Arc::<AtomicU64>::default();
+        let syncs = Arc::<SyncCounts>::default();
         let writer = Writer {
             db: Arc::clone(&db),
             disk,
@@ -203,8 +202,8 @@ impl Log for Rocks {
         self.durable.clone()
     }
 
-    fn syncs(&self) -> u64 {
-        self.syncs.load(Ordering::Relaxed)
+    fn syncs(&self) -> Syncs {
+        self.syncs.read()
     }
 
     fn room(&self) -> watch::Receiver<Room> {

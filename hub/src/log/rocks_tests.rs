@@ -259,8 +259,15 @@ fn every_ticket_waits_for_an_fsync_and_a_queue_shares_one() {
     }
     let shared = synced() - before;
     assert!(shared < 250, "500 batches took {shared} fsyncs");
+    let told = || log.syncs();
+    let before = told();
+    let reported = |index| vec![Record { own: false, ..record(index, "K", [""; 4]) }];
+    log.append(506, reported(506)).wait().unwrap();
+    assert_eq!(told(), Syncs { reported: before.reported + 1, ..before }, "an agent's event");
+    log.append(507, [reported(507), vec![record(508, "K", [""; 4])]].concat()).wait().unwrap();
+    assert_eq!(told(), Syncs { own: before.own + 1, reported: before.reported + 1 }, "one of each");
     let before = (synced(), log.syncs());
-    assert_eq!(log.append(506, Vec::new()).wait().unwrap(), 505);
+    assert_eq!(log.append(509, Vec::new()).wait().unwrap(), 508);
     assert_eq!((synced(), log.syncs()), before, "a question costs no fsync");
 }
 
@@ -285,7 +292,7 @@ async fn every_reply_waits_for_an_fsync_of_its_own_request() {
         assert!(matches!(reply, Reply::Receipt { .. }), "{reply:?}");
         assert!(synced().0 > before.0, "the receipt came before the fsync");
     }
-    assert!(log.syncs() <= options.get_ticker_count(Ticker::WalFileSynced), "only fsyncs are counted");
+    assert!(log.syncs().all() <= options.get_ticker_count(Ticker::WalFileSynced), "only fsyncs are counted");
     stop.cancel();
     driving.await.unwrap().unwrap();
 }

@@ -5,7 +5,7 @@ use super::queue::{Job, Queue, Work};
 use super::rocks::{OnFatal, Tables};
 use super::room::{Disk, Room};
 use super::witness::{self, Keeper, Witness};
-use super::{Error, keys};
+use super::{Error, Syncs, keys};
 use keys::Lists;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use std::sync::Arc;
@@ -24,7 +24,33 @@ pub(super) struct Writer {
     pub(super) durable: watch::Sender<u64>,
     pub(super) room: watch::Sender<Room>,
     pub(super) witness: Keeper,
-    pub(super) syncs: Arc<AtomicU64>,
+    pub(super) syncs: Arc<SyncCounts>,
+}
+
+/// Counts fsyncs as [`Syncs`] tells them.
+#[derive(Default)]
+pub(super) struct SyncCounts {
+    own: AtomicU64,
+    reported: AtomicU64,
+}
+
+impl SyncCounts {
+    fn count(&self, jobs: &[Job]) {
+        let counter = if jobs.iter().any(is_own) { &self.own } else { &self.reported };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn read(&self) -> Syncs {
+        let [own, reported] = [&self.own, &self.reported].map(|counter| counter.load(Ordering::Relaxed));
+        Syncs { own, reported }
+    }
+}
+
+fn is_own(job: &Job) -> bool {
+    match job {
+        Job::Append { records, .. } => records.iter().any(|record| record.own),
+        Job::PutBlob { .. } | Job::RemoveBlob { .. } => true,
+    }
 }
 
 /// Stops the queue and tells the process when the thread ends otherwise than by closing.
@@ -75,7 +101,7 @@ impl Writer {
                 }
                 return Err(error);
             }
-            self.syncs.fetch_add(1, Ordering::Relaxed);
+            self.syncs.count(&jobs);
         }
         for job in jobs {
             settle(job, &self.durable);

@@ -22,7 +22,7 @@ const ANSWER: Duration = Duration::from_millis(5);
 /// Longest time to the last cluster (issue 4), in milliseconds.
 const BAR_MS: f64 = 2_000.0;
 
-/// Most fsyncs of the hub's log from the commit until every cluster's index is out, per 100 clusters (issue 4).
+/// Most fsyncs of the hub's log for a commit and every index that it raises, per 100 clusters (issue 4).
 const SYNCS_BAR: f64 = 3.0;
 
 /// Longest wait for one commit, and for the fleet to come up.
@@ -57,29 +57,30 @@ pub async fn run(size: Size) -> Result<()> {
     let headline =
         format!("one commit of {OBJECTS} objects to {clusters} agents in one process, {rounds} rounds");
     let mut report = Report::bounded("fleet", &headline);
-    let (mut first, mut last, mut out, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let (mut first, mut last, mut own, mut all) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for round in 1..=rounds {
         git.commit(&format!("round {round}"), &files(&git.url(), round))?;
-        let (syncs, begun) = (syncs(&hub).await?, Instant::now());
+        let (before, begun) = (syncs(&hub).await?, Instant::now());
         hub.announce(&git.url()).await?;
         let took = arrived(&hub, &members, round).await?;
         first.push(took.first.duration_since(begun).as_secs_f64() * 1_000.0);
         last.push(took.last.duration_since(begun).as_secs_f64() * 1_000.0);
-        out.push(f64::from(u32::try_from(took.syncs_at_first - syncs)?));
-        all.push(f64::from(u32::try_from(took.syncs_at_end - syncs)?));
+        let after = syncs(&hub).await?;
+        own.push(after.0 - before.0);
+        all.push(after.0 + after.1 - before.0 - before.1);
     }
     let probe = fsync_ms(folder.path())?;
     report.bound("commit to first cluster applied", &first, &[], BAR_MS, probe);
     report.bound("commit to last cluster applied", &last, &[], BAR_MS, probe);
     let share = 100.0 / f64::from(u32::try_from(clusters)?);
     let note = format!(
-        "fsyncs of the hub's log per 100 clusters, median: {:.1} until the first cluster had applied (bar {SYNCS_BAR}), {:.1} until all had reported; most {:.1} and {:.1}",
-        median(&out) * share,
+        "fsyncs of the hub's log per 100 clusters, median: {:.1} for the commit and its indexes (bar {SYNCS_BAR}), {:.1} with those for all reports; most {:.1} and {:.1}",
+        median(&own) * share,
         median(&all) * share,
-        percentile(&out, 100) * share,
+        percentile(&own, 100) * share,
         percentile(&all, 100) * share
     );
-    let syncs = (median(&out) * share, median(&all) * share);
+    let syncs = (median(&own) * share, median(&all) * share);
     report.note(&note, &serde_json::json!({"what": "fleet", "params": "fsyncs per 100 clusters", "ours": syncs.0, "reported": syncs.1, "bar": SYNCS_BAR}));
     let (now, peak) = memory_of(hub.pid().context("the hub does not run")?)?;
     report.note(
@@ -126,8 +127,6 @@ async fn member(hub: &Hub, folder: &Path, number: usize, stop: &CancellationToke
 struct Arrived {
     first: Instant,
     last: Instant,
-    syncs_at_first: u64,
-    syncs_at_end: u64,
 }
 
 /// Waits until every cluster has every object of a round, and the hub knows it.
@@ -140,13 +139,12 @@ async fn arrived(hub: &Hub, members: &[Member], round: usize) -> Result<Arrived>
         })
     };
     let begun = Instant::now();
-    let (mut waiting, mut first, mut at_first): (Vec<&Member>, _, _) = (members.iter().collect(), None, 0);
+    let (mut waiting, mut first): (Vec<&Member>, _) = (members.iter().collect(), None);
     while !waiting.is_empty() {
         let before = waiting.len();
         waiting.retain(|member| !has(member));
         if waiting.len() < before && first.is_none() {
             first = Some(Instant::now());
-            at_first = syncs(hub).await?;
         }
         ensure!(begun.elapsed() < ROUND_MAX, "{} clusters never got round {round}", waiting.len());
         for member in &waiting {
@@ -162,20 +160,18 @@ async fn arrived(hub: &Hub, members: &[Member], round: usize) -> Result<Arrived>
         Ok((app["instancesSynced"] == members.len()).then_some(()))
     })
     .await?;
-    Ok(Arrived {
-        first: first.unwrap_or(last),
-        last,
-        syncs_at_first: at_first,
-        syncs_at_end: syncs(hub).await?,
-    })
+    Ok(Arrived { first: first.unwrap_or(last), last })
 }
 
-/// Fsyncs of the hub's log since its start, as its metrics say.
-async fn syncs(hub: &Hub) -> Result<u64> {
+/// Fsyncs of the hub's log since its start, as its metrics say: for events of the hub's own, and for reports alone.
+async fn syncs(hub: &Hub) -> Result<(f64, f64)> {
     let (_, text) = hub.get("/metrics").await?;
-    let line = text.lines().find(|line| line.starts_with("taffrail_hub_log_syncs_total "));
-    let number = line.and_then(|line| line.split_whitespace().nth(1)).context("find log_syncs_total")?;
-    Ok(number.parse()?)
+    let count = |events: &str| -> Result<f64> {
+        let name = format!("taffrail_hub_log_syncs_total{{events=\"{events}\"}} ");
+        let number = text.lines().find_map(|line| line.strip_prefix(&name));
+        Ok(number.with_context(|| format!("find the metric {name}"))?.parse()?)
+    };
+    Ok((count("own")?, count("reported")?))
 }
 
 /// Resident memory of a process and its peak, in MiB.

@@ -5,6 +5,7 @@ use crate::digest::Digest;
 use crate::health::{Cause, Judgement};
 use crate::id::CommitId;
 use crate::object::{Key, Owned};
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -41,6 +42,20 @@ pub struct Recalled {
     pub strays: Vec<Stray>,
     /// It lacks an object of the bundle.
     pub lacks: bool,
+}
+
+impl Recalled {
+    /// Compares an inventory, if there is one, with a bundle's objects: what it lacks is told, what it names beyond them is
+    /// to be looked for in the cluster.
+    pub fn compare<'a>(
+        members: Option<&'a BTreeSet<Key>>,
+        objects: &[Object],
+    ) -> (Recalled, Vec<&'a Key>) {
+        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
+        let lacks = members.is_none_or(|members| wanted.iter().any(|key| !members.contains(*key)));
+        let beyond = members.into_iter().flatten().filter(|key| !wanted.contains(key)).collect();
+        (Recalled { strays: Vec::new(), lacks }, beyond)
+    }
 }
 
 /// What a watch or a response says of a live object without holding it.

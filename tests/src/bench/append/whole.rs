@@ -79,7 +79,7 @@ impl Whole {
             let bodies = (0..requests).map(|_| sign(agent, batch)).collect::<Result<Vec<Bytes>>>()?;
             signed.push((agent.account.clone(), bodies));
         }
-        let (syncs, used) = (self.log.syncs(), cpu_us()?);
+        let (syncs, used) = (self.log.syncs().all(), cpu_us()?);
         let (mut sending, start) = (JoinSet::new(), Instant::now());
         for (writer, (account, bodies)) in signed.into_iter().enumerate() {
             let bus = self.bus.clone();
@@ -98,7 +98,7 @@ impl Whole {
             check(&self.agents[writer], &last.context("no request was sent")?, &self.hub_key)?;
         }
         let events = f64::from(u32::try_from(writers * batch * requests)?);
-        let syncs = f64::from(u32::try_from(self.log.syncs() - syncs)?);
+        let syncs = f64::from(u32::try_from(self.log.syncs().all() - syncs)?);
         Ok(Trial {
             per_second: events / seconds,
             syncs_per_event: syncs / events,

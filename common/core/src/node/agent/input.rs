@@ -195,3 +195,25 @@ pub struct Outputs {
     /// What to do.
     pub acts: Vec<Act>,
 }
+
+impl Outputs {
+    /// Adds what a later step leads to, so that both are journalled in one transaction.
+    pub fn absorb(&mut self, later: Outputs) {
+        self.facts.extend(later.facts);
+        self.dirty.extend(later.dirty);
+        for (app, keys) in later.items {
+            self.items.entry(app).or_default().extend(keys);
+        }
+        // An app may come back later in the same transaction: what is gone is written first.
+        for app in later.gone {
+            self.dirty.remove(&app);
+            self.items.remove(&app);
+            self.gone.push(app);
+        }
+        self.took_index |= later.took_index;
+        self.kept_index |= later.kept_index;
+        self.stopped = later.stopped.or(self.stopped);
+        self.prove |= later.prove;
+        self.acts.extend(later.acts);
+    }
+}

@@ -314,18 +314,13 @@ impl World {
 
     /// What the inventory says beside a bundle.
     fn recall(&self, app: &AppId, objects: &[Object]) -> Recalled {
-        let Some(members) = self.inventory.get(app) else {
-            return Recalled { lacks: true, ..Recalled::default() };
-        };
-        let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
-        let lacks = wanted.iter().any(|key| !members.contains(*key));
-        let beyond = members.iter().filter(|key| !wanted.contains(key));
+        let (recalled, beyond) = Recalled::compare(self.inventory.get(app), objects);
         let stray = |key: &Key| {
             let live = self.objects.get(key).filter(|live| live.content != Digest::default())?;
             let (uid, keep) = (live.uid.to_string(), live.keep);
             Some(Stray { key: key.clone(), version: "v1".into(), uid, keep })
         };
-        Recalled { strays: beyond.filter_map(stray).collect(), lacks }
+        Recalled { strays: beyond.into_iter().filter_map(stray).collect(), ..recalled }
     }
 
     /// What etcd has, for [`World::restore`].
