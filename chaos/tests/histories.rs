@@ -6,7 +6,7 @@ use taffrail_chaos::plan::{Mistake, Plan};
 use taffrail_chaos::{live, live_all};
 
 /// Histories of one run: two free cores take less than a minute.
-const HISTORIES: u64 = 2_000;
+const HISTORIES: u64 = 5_000;
 
 /// Histories that a mutation of the core is shown (`scripts/mutants.sh`): from where, and how many.
 const FEW: (u64, u64) = (1_000_000, 300);

@@ -216,7 +216,10 @@ impl Instance {
             self.observe(key, fingerprint, at);
             self.judged(key, judgement, at);
         }
-        if deleting && (self.leaves(key) || self.ending.contains(key)) {
+        if self.leaves(key) && self.is_others(key) {
+            self.removed(key, false);
+            self.go_on_deleting(at);
+        } else if deleting && (self.leaves(key) || self.ending.contains(key)) {
             self.look(key, at.plus(UNWELL_EVERY));
         } else if self.leaves(key) {
             if self.unshown.contains(key) {

@@ -84,6 +84,12 @@ impl Instance {
         Ok(())
     }
 
+    /// Whether what is there is another's: somebody made an object of this name anew, or before we could.
+    pub(super) fn is_others(&self, key: &Key) -> bool {
+        let (Some(item), Some(live)) = (self.items.get(key), self.live.get(key)) else { return false };
+        live.uid != item.uid && !live.is_ours()
+    }
+
     /// Says what was deleted since it was last said.
     pub(super) fn state_pruned(&mut self, at: At) {
         for objects in core::mem::take(&mut self.deleted).chunks(NAMED_MAX) {
@@ -103,13 +109,12 @@ impl Instance {
                 None if self.inspecting.contains(&key) || self.inspect_at.get(&key).is_some() => {}
                 None => self.look(&key, at),
                 Some(live) if live.deleting => {}
-                Some(live) if live.uid == item.uid || live.is_ours() => {
+                Some(_) if self.is_others(&key) => self.removed(&key, false),
+                Some(live) => {
                     let (version, uid) = (item.version.clone(), live.uid.clone());
                     self.in_flight.insert(key.clone());
                     self.effects.push(Effect::Delete { run: self.run, key, version, uid });
                 }
-                // Somebody made another object of this name, or made it before we could.
-                Some(_) => self.removed(&key, false),
             }
         }
         self.inspect_due(at);

@@ -368,6 +368,23 @@ fn an_object_is_kept_that_leaves_git_again_before_it_is_applied_after_a_lost_jou
 }
 
 #[test]
+fn what_somebody_made_before_we_could_is_none_of_ours_that_stays_behind() {
+    for (prune, kind) in [(false, "Secret"), (true, "Namespace/web")] {
+        let mut sim = Sim::new();
+        sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+        sim.world.failing.insert(("apply", key(kind)));
+        sim.deliver("web", 'b', objects(&["ConfigMap", kind], "1"));
+        assert_eq!((sim.phase("web"), sim.has(kind)), (Phase::Failed, false));
+        sim.world.make(kind);
+        sim.entry("web", 'c', objects(&["ConfigMap"], "1")).policy.prune = prune;
+        sim.send();
+        sim.pass(Span::secs(10));
+        assert_eq!((sim.phase("web"), sim.message("web")), (Phase::Synced, String::new()), "{kind}");
+        assert_eq!((sim.has(kind), sim.agent.next_wake()), (true, None), "it is theirs");
+    }
+}
+
+#[test]
 fn an_object_that_lost_our_label_after_it_left_git_is_counted_until_somebody_deletes_it() {
     let mut sim = Sim::new();
     sim.deliver("web", 'a', objects(&["ConfigMap", "Secret"], "1"));
