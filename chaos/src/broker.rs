@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
+use taffrail_core::desired::Mark;
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AccountKey;
 
@@ -12,6 +13,8 @@ pub(crate) struct Broker {
     pub(crate) streams: bool,
     /// Sealed indexes.
     pub(crate) indexes: BTreeMap<AccountKey, Bytes>,
+    /// Their marks, which nobody signed.
+    pub(crate) marks: BTreeMap<AccountKey, Mark>,
     /// Sealed bundles.
     pub(crate) bundles: BTreeMap<Digest, Bytes>,
     /// Accounts that are known.

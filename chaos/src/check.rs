@@ -3,7 +3,7 @@
 use crate::disk::Record;
 use std::collections::{BTreeMap, BTreeSet};
 use taffrail_core::catalog::MaxDeletes;
-use taffrail_core::cluster::Chain;
+use taffrail_core::cluster::{Chain, Number};
 use taffrail_core::desired::{Entry, Index, Mark, Withdrawal};
 use taffrail_core::digest::Digest;
 use taffrail_core::event::HubFact;
@@ -17,6 +17,10 @@ use taffrail_proto::sign::sha256;
 /// Kinds that no agent may delete without a person's word.
 const PROTECTED: [&str; 4] =
     ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "CustomResourceDefinition"];
+
+/// Kinds of the hub's own events that the judge goes by.
+const TOLD: [&str; 6] =
+    ["IndexRaised", "ClusterJoined", "ClusterRenamed", "EpochRaised", "EventsLost", "ClusterAdopted"];
 
 /// Fewer deletions than this need nobody's word by share.
 const FLOOR: usize = 3;
@@ -39,6 +43,18 @@ pub(crate) struct Check {
     published: BTreeMap<(AccountKey, Mark), Index>,
     /// Indexes that the durable log raised.
     raised: BTreeSet<(ClusterName, Mark)>,
+    /// Epochs that the durable log began.
+    epochs: BTreeSet<u64>,
+    /// Who is who in the durable log.
+    names: BTreeMap<ClusterName, AccountKey>,
+    /// The last event of a cluster that the durable log gave up.
+    lost: BTreeMap<ClusterName, Number>,
+    /// Up to where the log held events at any time.
+    ever: BTreeMap<(AccountKey, u64), u64>,
+    /// Journals with receipts for events that a restored log does not have, until their cluster is adopted.
+    unadopted: BTreeSet<(AccountKey, u64)>,
+    /// With which mark a cluster's indexes began in an epoch.
+    first_marks: BTreeMap<(AccountKey, u64), Mark>,
     /// What bundles hold: all that was ever read from Git and rendered, and whether each object carries `Prune=false`.
     bundles: BTreeMap<Digest, BTreeMap<Key, bool>>,
     /// Bundles whose deletions people looked at before they approved.
@@ -74,8 +90,12 @@ impl Check {
     /// An agent lets its outbox forget.
     pub(crate) fn receipted(&mut self, account: &AccountKey, incarnation: u64, seq: u64) {
         let of = (account.clone(), incarnation);
-        let logged = self.logged.get(&of).copied().unwrap_or(0);
-        self.must(seq <= logged, || format!("an agent forgets event {seq}, and the log ends at {logged}"));
+        let (logged, ever) = (self.logged.get(&of).copied().unwrap_or(0), self.ever.get(&of).copied());
+        let ever = ever.unwrap_or(0);
+        self.must(seq <= ever, || format!("an agent forgets event {seq}, and the log ended at {ever}"));
+        if seq > logged {
+            self.unadopted.insert(of.clone());
+        }
         let known = self.receipted.entry(of).or_default();
         *known = seq.max(*known);
     }
@@ -95,8 +115,8 @@ impl Check {
                     return self.must(false, || format!("event {number}: {error}"));
                 }
             };
-            if header.kind == "IndexRaised" || header.kind == "ClusterRenamed" {
-                self.raised(&header, &record.body);
+            if TOLD.contains(&header.kind.as_str()) {
+                self.tell(&header, &record.body);
             }
             let Some(place) = header.place else { continue };
             let of = (place.account.clone(), place.incarnation);
@@ -114,25 +134,81 @@ impl Check {
             self.must(same, || {
                 format!("event {} in the log is not the one that its agent counted", place.seq)
             });
+            let ever = self.ever.entry(of.clone()).or_default();
+            *ever = place.seq.max(*ever);
             self.logged.insert(of, place.seq);
         }
     }
 
-    /// The durable log raises an index, or moves a cluster's indexes to another name.
-    fn raised(&mut self, header: &Header, body: &[u8]) {
+    /// The durable log says something of its own that the judge goes by.
+    fn tell(&mut self, header: &Header, body: &[u8]) {
         let decoded = decode_body(body).ok().and_then(|(payload, _)| decode(header, &payload).ok());
         let Some(Decoded::Hub(event)) = decoded else { return };
+        let cluster = event.context.cluster;
         match event.fact {
-            HubFact::IndexRaised { mark, .. } => {
-                self.raised.extend(event.context.cluster.map(|name| (name, mark)));
+            HubFact::IndexRaised { mark, .. } => self.raised.extend(cluster.map(|name| (name, mark))),
+            HubFact::ClusterJoined { account, .. } => self.names.extend(cluster.map(|name| (name, account))),
+            HubFact::EpochRaised { grant } => drop(self.epochs.insert(grant.epoch)),
+            HubFact::EventsLost { last, .. } => self.lost.extend(cluster.map(|name| (name, last))),
+            HubFact::ClusterAdopted { mark, chain, .. } => {
+                if let Some(name) = cluster {
+                    self.adopted(&name, chain);
+                    self.raised.insert((name, mark));
+                }
             }
             HubFact::ClusterRenamed { from, to } => {
                 let moved = self.raised.iter().filter(|(name, _)| *name == from);
                 let moved: Vec<_> = moved.map(|(_, mark)| (to.clone(), *mark)).collect();
                 self.raised.extend(moved);
+                let account = self.names.remove(&from);
+                self.names.extend(account.map(|account| (to, account)));
             }
             _ => {}
         }
+    }
+
+    /// A restored log takes over where the events of a cluster go on: it gives up what has a receipt, nothing else, and
+    /// says so.
+    fn adopted(&mut self, name: &ClusterName, chain: Chain) {
+        let Some(account) = self.names.get(name).cloned() else { return };
+        let newest = self.newest.get(&account).copied().unwrap_or(0);
+        let of = (account.clone(), chain.incarnation);
+        let logged = self.logged.get(&of).copied().unwrap_or(0);
+        if (chain.incarnation, chain.seq) <= (newest, logged) {
+            return;
+        }
+        self.unadopted.remove(&of);
+        let receipted = self.receipted.get(&of).copied().unwrap_or(0);
+        self.must(chain.seq <= receipted, || {
+            format!("events of {name} up to {} are given up, {receipted} have a receipt", chain.seq)
+        });
+        let told = self.lost.get(name) == Some(&chain.number());
+        self.must(told, || format!("nobody says that events of {name} up to {} are lost", chain.seq));
+        for (earlier, receipted) in self.receipted.range((account.clone(), 0)..of.clone()) {
+            let logged = self.logged.entry(earlier.clone()).or_default();
+            *logged = (*receipted).max(*logged);
+        }
+        self.newest.insert(account, chain.incarnation);
+        self.logged.insert(of, chain.seq);
+    }
+
+    /// The hub's disk is an older one: what follows from it is found anew.
+    pub(crate) fn restored(&mut self, records: &[Record]) {
+        (self.scanned, self.last_at) = (0, At::default());
+        self.logged.clear();
+        self.newest.clear();
+        self.raised.clear();
+        self.epochs.clear();
+        self.names.clear();
+        self.lost.clear();
+        self.durable(records);
+        // Where nobody remembers a mark any more it may be given again; whoever remembers it is not shown another index.
+        self.published.clear();
+        self.first_marks.clear();
+        let missing =
+            self.receipted.iter().filter(|(of, seq)| self.logged.get(*of).is_none_or(|it| it < *seq));
+        let journals: Vec<_> = missing.map(|(of, _)| of.clone()).collect();
+        self.unadopted.extend(journals);
     }
 
     /// The hub answers with a receipt, or says that something is done, at this index.
@@ -150,7 +226,10 @@ impl Check {
 
     /// The hub publishes an index.
     pub(crate) fn published(&mut self, cluster: &ClusterName, account: &AccountKey, index: &Index) {
-        let raised = self.raised.contains(&(cluster.clone(), index.mark));
+        let begins = (account.clone(), index.mark.epoch);
+        let begun = self.epochs.contains(&index.mark.epoch);
+        let first = begun && *self.first_marks.entry(begins).or_insert(index.mark) == index.mark;
+        let raised = first || self.raised.contains(&(cluster.clone(), index.mark));
         self.must(raised, || {
             format!("index {} of {cluster} is published, and the log does not hold it", index.mark)
         });
@@ -171,6 +250,11 @@ impl Check {
         let before = taken.last_key_value().map(|(mark, _)| *mark).unwrap_or_default();
         taken.insert(mark, index);
         self.must(mark >= before, || format!("an agent takes index {mark} after {before}"));
+    }
+
+    /// A journal is gone after the hub was restored: what its cluster remembers goes up to `floor`.
+    pub(crate) fn forgot(&mut self, account: &AccountKey, floor: Mark) {
+        self.taken.entry(account.clone()).or_default().retain(|mark, _| *mark <= floor);
     }
 
     /// The index with this mark, if an agent took it durably.
@@ -277,7 +361,9 @@ impl Check {
             let key = (of.clone(), counted_by);
             let logged = self.logged.get(&key).copied().unwrap_or(0);
             let receipted = self.receipted.get(&key).copied().unwrap_or(0);
-            self.must(receipted <= logged, || {
+            // Of a journal that was lost before it could be shown, nobody knows how far it went.
+            let unknown = (&of, counted_by) != (account, incarnation) && self.unadopted.contains(&key);
+            self.must(receipted <= logged || unknown, || {
                 format!("events up to {receipted} have a receipt, {logged} are there")
             });
             let counted = counted.len() as u64;

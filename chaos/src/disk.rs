@@ -2,7 +2,7 @@
 
 use crate::random::Random;
 use bytes::Bytes;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taffrail_core::desired::Index;
 use taffrail_core::digest::Digest;
 use taffrail_core::time::At;
@@ -41,6 +41,14 @@ impl Log {
         }
     }
 
+    /// What a copy holds that was made when the log had so many records. A bundle is in it if the log names it.
+    pub(crate) fn go_back(&mut self, length: usize, named: &BTreeSet<Digest>) {
+        self.records.truncate(length);
+        self.ends.retain(|end| *end <= length);
+        self.durable = length;
+        self.blobs.retain(|digest, _| named.contains(digest));
+    }
+
     /// The power goes: what is durable stays, and some whole batches after it.
     pub(crate) fn crash(&mut self, random: &mut Random) {
         let open: Vec<usize> = self.ends.iter().copied().filter(|end| *end > self.durable).collect();
@@ -68,8 +76,10 @@ pub(crate) enum Write {
     Gone(String),
     /// Rows of the outbox and the head of the chain.
     Rows(Vec<Numbered>, Digest),
-    /// Everything up to here has a receipt.
-    Receipt(u64),
+    /// Everything up to here has a receipt, and this one says so.
+    Receipt(u64, Bytes),
+    /// The index of a restored hub that waits for the adoption, signed; none if none does any more.
+    Pending(Option<Bytes>),
 }
 
 /// An agent's journal.
@@ -93,6 +103,10 @@ pub(crate) struct Journal {
     pub(crate) receipted: u64,
     /// Events without a receipt.
     pub(crate) outbox: BTreeMap<u64, Numbered>,
+    /// The last signed receipt.
+    pub(crate) receipt: Option<Bytes>,
+    /// The index of a restored hub that waits for the adoption, signed.
+    pub(crate) pending: Option<Bytes>,
     /// Transactions on their way to the disk, in order.
     pub(crate) waiting: VecDeque<Vec<Write>>,
 }
@@ -140,7 +154,9 @@ impl Journal {
                 self.next_seq += rows.len() as u64;
                 self.last_hash = *last_hash;
             }
-            Write::Receipt(seq) => {
+            Write::Pending(signed) => self.pending.clone_from(signed),
+            Write::Receipt(seq, signed) => {
+                self.receipt = Some(signed.clone());
                 self.receipted = self.receipted.max(*seq);
                 self.outbox.retain(|of, _| of > seq);
             }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taffrail_core::cluster::JoinRequest;
 use taffrail_core::event::Actor;
 use taffrail_core::id::{AccountKey, CommitId};
-use taffrail_core::node::hub::{Append, Command, Durable, Effect, Hub, Input, Outputs, Reply, Settings};
+use taffrail_core::node::hub::{Append, Command, Effect, Hub, Input, Outputs, Reply, Settings};
 use taffrail_core::source::Track;
 use taffrail_core::time::{At, Span};
 use taffrail_proto::sign::PublicKey;
@@ -20,7 +20,7 @@ use taffrail_proto::stored;
 /// Most batches whose fsync is awaited, as in the hub's driver.
 const IN_FLIGHT_MAX: usize = 2;
 
-/// Epoch of the hub.
+/// The least that the epoch file beside the log says; the log may say more.
 const EPOCH: u64 = 1;
 
 /// The hub's machine: what outlives its process.
@@ -38,13 +38,18 @@ pub(crate) struct Place {
     pub(crate) armed: Option<Point>,
     /// Signs indexes and receipts.
     pub(crate) signer: Key,
+    /// The offline key: it signs the grants of new epochs.
+    pub(crate) offline: Key,
+    /// How often it was restored from a copy.
+    pub(crate) restored: u64,
 }
 
 impl Place {
     /// A hub that never ran; `curve` tells whether it signs for real.
     pub(crate) fn new(curve: bool) -> Place {
         let signer = Key::new([7; 32], curve);
-        Place { log: Log::default(), life: 0, process: None, skew: 0, armed: None, signer }
+        let (offline, restored) = (Key::new([8; 32], curve), 0);
+        Place { log: Log::default(), life: 0, process: None, skew: 0, armed: None, signer, offline, restored }
     }
 }
 
@@ -170,14 +175,7 @@ impl World {
         if self.hub.process.is_some() {
             return;
         }
-        let mut state = Durable::default();
-        for (at, record) in self.hub.log.records.iter().enumerate() {
-            if let Err(error) =
-                stored::apply(&mut state, at as u64 + 1, record.at, &record.header, &record.body)
-            {
-                return self.check.must(false, || format!("event {} cannot be replayed: {error:?}", at + 1));
-            }
-        }
+        let Some(state) = self.replayed() else { return };
         self.hub.life += 1;
         let lease = Span(3 * self.plan.heartbeat);
         let wall = At(self.now.saturating_add_signed(self.hub.skew));
@@ -199,6 +197,8 @@ impl World {
         self.hub.process = Some(process);
         self.say(|| "the hub starts".into());
         self.post(Message::Input(Input::Started { version: "1".into(), epoch: EPOCH }));
+        self.post(Message::Input(Input::RestoreKey(self.hub.offline.public().0)));
+        self.post(Message::Input(Input::Witnessed(self.broker.marks.clone().into_iter().collect())));
         self.hub_after(1, HubJob::Ensure);
     }
 

@@ -65,8 +65,13 @@ impl World {
         request.epoch = epoch;
         let account = request.account.clone();
         let (input, signature) = match open_request(&request.body, &account, &self.known(key)) {
-            Ok(incoming) => {
+            Ok(mut incoming) => {
                 self.check.heard(&account, self.now);
+                let hub = self.known(self.hub.signer.public());
+                let shown = incoming.stated.take().map(|stated| stated.verify(&hub, &account));
+                let proof = shown.transpose();
+                self.check.must(proof.is_ok(), || format!("what an agent shows cannot be read: {proof:?}"));
+                incoming.batch.proof = proof.unwrap_or_default();
                 let signature = incoming.signature.clone();
                 let (batch, facts) = (incoming.batch, incoming.facts);
                 (Input::Batched { token: 0, account, batch, facts }, signature)

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 use taffrail_core::catalog::{self, Destination, Listing, Reading, Render, Root, SyncPolicy, Unreadable};
-use taffrail_core::desired::Index;
+use taffrail_core::desired::{Entry, Index};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, AppName, ClusterName, CommitId, SourceName};
 use taffrail_core::node::hub::{Append, Debt, Effect, Hub, Input, Outcome, Previous, Rendered};
@@ -71,8 +71,9 @@ pub(crate) fn answer(hub: &Hub, question: Question, at: At, lease: Span) -> Foun
                     let known = state.sources.tracks.get(&track);
                     let head = known.and_then(|known| known.head.as_ref()).map(|head| head.commit.clone());
                     let parked = known.and_then(|known| known.parked.clone());
-                    let old = (head.as_ref() == Some(&commit) && parked.is_none())
-                        || parked.as_ref() == Some(&commit);
+                    let old = !hub.wants_look(&track)
+                        && ((head.as_ref() == Some(&commit) && parked.is_none())
+                            || parked.as_ref() == Some(&commit));
                     (!old).then_some((track, commit, head))
                 })
                 .collect(),
@@ -244,8 +245,10 @@ impl World {
             Effect::Render { variant, commit, previous, .. } => {
                 self.render(variant, commit, previous.as_ref())
             }
-            Effect::Publish { cluster, account, box_key, index, .. } => {
-                self.publish(&cluster, &account, &box_key, &index).unwrap_or(Input::Failed(debt.clone()))
+            Effect::Publish { cluster, account, box_key, index, grant, adopted } => {
+                let terms = Terms { grant, adopted };
+                let published = self.publish(&cluster, &account, &box_key, &index, &terms);
+                published.unwrap_or(Input::Failed(debt.clone()))
             }
             Effect::SetAccount { account, user_key } => {
                 if user_key.is_some() {
@@ -253,6 +256,7 @@ impl World {
                 } else {
                     self.broker.accounts.remove(&account);
                     self.broker.indexes.remove(&account);
+                    self.broker.marks.remove(&account);
                 }
                 Input::AccountSet(account)
             }
@@ -345,18 +349,23 @@ impl World {
         account: &AccountKey,
         box_key: &str,
         index: &Index,
+        terms: &Terms,
     ) -> Option<Input> {
         let mut keys = BTreeMap::new();
-        for entry in index.entries.values().filter(|entry| entry.withdrawn.is_none()) {
+        // As in the hub: what was taken over from before a restore has no key.
+        let epoch = index.mark.epoch;
+        let keyed = |entry: &&Entry| entry.withdrawn.is_none() && entry.since.epoch == epoch;
+        for entry in index.entries.values().filter(keyed) {
             keys.insert(entry.sealed, self.offer(entry.digest, entry.sealed)?);
         }
         if !self.broker.streams {
             return None;
         }
         self.check.published(cluster, account, index);
-        let signed = index::sign(index, account, &self.hub.signer, &keys, &Terms::default());
+        let signed = index::sign(index, account, &self.hub.signer, &keys, terms);
         let sealed = identity::seal(box_key, &signed, on_the_curve(self.plan.seed))?;
         self.broker.indexes.insert(account.clone(), sealed.clone());
+        self.broker.marks.insert(account.clone(), index.mark);
         self.say(|| format!("the hub publishes {} of {cluster}", index.mark));
         self.live(account, &sealed);
         Some(Input::Published { cluster: cluster.clone(), mark: index.mark })
@@ -401,6 +410,9 @@ impl World {
                     HubFact::ClusterBack { .. } => self.seen.saw("a cluster fell silent and came back"),
                     HubFact::ClusterRenamed { .. } => self.seen.saw("a cluster was renamed"),
                     HubFact::ClusterRemoved { .. } => self.seen.saw("a cluster was removed"),
+                    HubFact::LogBehind { .. } => self.seen.saw("a restored hub found out that it is too old"),
+                    HubFact::EventsLost { .. } => self.seen.saw("events with receipts were lost with a log"),
+                    HubFact::ClusterAdopted { .. } => self.seen.saw("a restored hub adopted a cluster"),
                     HubFact::Approved { digest, .. } => {
                         self.seen.saw("a person approved deletions");
                         let known = self.hub.process.as_ref().map(|process| process.hub.state());

@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, ClusterName};
 use taffrail_proto::seal::{BoxKey, BoxPublicKey, seal_to};
-use taffrail_proto::sign::{self, Domain, PublicKey, Signature, Signs, SigningKey, Verifies, sha256};
+use taffrail_proto::sign::{self, Domain, PublicKey, Signature, SigningKey, Signs, Verifies, sha256};
 
 /// One history in so many signs and seals for real.
 const CURVE_EVERY: u64 = 16;

@@ -10,7 +10,7 @@ use taffrail_core::desired::Mark;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::Input;
 use taffrail_core::object::Key;
-use taffrail_core::sync::{Deleted, Effect, Fingerprint, Inspected, Problem};
+use taffrail_core::sync::{Deleted, Effect, Fingerprint, Inspected, Problem, Unstored};
 
 /// Requests of a dead process that still reach the server, in milliseconds after its death.
 const ECHO: u64 = 200;
@@ -125,7 +125,8 @@ impl World {
             Effect::Store { run, keys } => {
                 let keys = keys.into_iter().map(|(key, _)| key).collect();
                 self.sites[site].api.inventories.insert(app.clone(), keys);
-                Input::Stored { app, run, problem: lost.then(|| problem("no answer")) }
+                let outcome = if lost { Err(Unstored::Failed(problem("no answer"))) } else { Ok(()) };
+                Input::Stored { app, run, outcome }
             }
             Effect::EnsureNamespace { run, namespace } => {
                 if let Some(key) = self.sites[site].api.ensure_namespace(&namespace) {
@@ -384,7 +385,7 @@ impl World {
 fn failed(app: AppId, effect: Effect) -> Option<Input> {
     let no = || problem("the API server says no");
     Some(match effect {
-        Effect::Store { run, .. } => Input::Stored { app, run, problem: Some(no()) },
+        Effect::Store { run, .. } => Input::Stored { app, run, outcome: Err(Unstored::Failed(no())) },
         Effect::EnsureNamespace { run, .. } => Input::NamespaceEnsured { app, run, problem: Some(no()) },
         Effect::Apply { run, object, commit, .. } => {
             Input::Applied { app, run, object, commit, outcome: Err(no()) }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use taffrail_core::cluster::Vitals;
 use taffrail_core::desired::Mark;
 use taffrail_core::id::AccountKey;
+use taffrail_proto::proof::signed_receipt;
 use taffrail_proto::report::{Answer, Carried, EVENTS_MAX, Outgoing, encode_request, open_answer};
 
 /// First and longest pause after a request that was not answered, as in the agent's outbox.
@@ -31,7 +32,7 @@ pub(crate) struct Outbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// A request is out.
-    Asking { id: u64, carried: Carried, held: Mark },
+    Asking { id: u64, carried: Carried, held: Mark, proves: bool },
     /// A receipt is on its way to the disk.
     Forgetting { seq: u64 },
     /// Nothing is to be done before the pause is over; news end it if the hub answered.
@@ -74,6 +75,16 @@ impl World {
         }
     }
 
+    /// There is something to show: at once, whether the hub answered before or not.
+    pub(crate) fn outbox_proves(&mut self, site: usize) {
+        let Some(outbox) = self.outbox(site) else { return };
+        if matches!(outbox.state, State::Pausing { .. }) {
+            outbox.round += 1;
+            let round = outbox.round;
+            self.site_after(site, 1, SiteJob::Round(round));
+        }
+    }
+
     /// One request.
     fn send(&mut self, site: usize) {
         let at = self.site_now(site);
@@ -90,6 +101,11 @@ impl World {
         if skip && rows.len() > 1 {
             rows.remove(0);
         }
+        let proof = self.proof(site, &rows);
+        let proves = proof.is_some();
+        if proves {
+            rows.clear();
+        }
         if rows.len() == most {
             self.seen.saw("a request was full");
         }
@@ -99,7 +115,7 @@ impl World {
             incarnation,
             at,
             vitals: Vitals { held: shown.held, waiting: (shown.last_seq + 1).saturating_sub(from) },
-            proof: None,
+            proof,
             events: rows.into_iter().map(|row| (row.header, row.payload)).collect(),
         };
         let body = Bytes::from(encode_request(&outgoing, &*key));
@@ -108,7 +124,7 @@ impl World {
         outbox.dirty = false;
         outbox.request += 1;
         let id = outbox.request;
-        outbox.state = State::Asking { id, carried, held: shown.held };
+        outbox.state = State::Asking { id, carried, held: shown.held, proves };
         self.site_after(site, PATIENCE, SiteJob::Unanswered(id));
         self.carry(site, &account, id, &body);
         if self.site_dies(site, Point::Sent) {
@@ -128,13 +144,23 @@ impl World {
         let hub = self.known(self.hub.signer.public());
         let Some(account) = self.sites[site].account().cloned() else { return };
         let Some(outbox) = self.outbox(site) else { return };
-        let State::Asking { id: asked, carried, held } = outbox.state else { return };
+        let State::Asking { id: asked, carried, held, proves } = outbox.state else { return };
         if asked != id {
             return;
         }
+        if proves {
+            self.proved(site);
+        }
+        let restored = self.hub.restored > 0;
         match open_answer(bytes, &account, &hub) {
             Ok((answer @ Answer::Receipt { .. }, mark)) => {
-                if mark > held {
+                let last = self.process(site).map_or(0, |process| process.shown.last_seq);
+                let forked = answer.is_forked(carried.incarnation, last);
+                self.check.must(!forked, || format!("agent {site} takes itself for a copy"));
+                if mark < held {
+                    self.hub_is_behind(site);
+                }
+                if mark > held.max(self.pending_mark(site)) {
                     self.site_after(site, 1, SiteJob::Behind);
                 }
                 match answer.receipted(carried) {
@@ -142,14 +168,18 @@ impl World {
                         if let Some(outbox) = self.outbox(site) {
                             outbox.state = State::Forgetting { seq };
                         }
-                        self.commit(site, vec![Write::Receipt(seq)], Waiter::Outbox);
+                        let signed = signed_receipt(bytes).unwrap_or_default();
+                        self.commit(site, vec![Write::Receipt(seq, signed.into())], Waiter::Outbox);
                     }
                     None => self.pause(site, true),
                 }
             }
             Ok((Answer::Gap { incarnation, expected }, _)) => {
                 let lost = incarnation == carried.incarnation && expected < carried.from;
-                self.check.must(!lost, || {
+                if expected < carried.from {
+                    self.hub_is_behind(site);
+                }
+                self.check.must(!lost || restored, || {
                     format!("the hub misses events that were receipted: it expects {expected}")
                 });
                 self.pause(site, false);

@@ -158,7 +158,10 @@ impl World {
                     self.sync(&name);
                 }
             }
-            Action::Look => self.question(Question::Status),
+            Action::Look => {
+                self.raise_epoch();
+                self.question(Question::Status);
+            }
             Action::Invite(site) if self.hub.process.is_some() && self.name_of(site).is_none() => {
                 self.invite(site);
             }
@@ -245,6 +248,7 @@ impl World {
 
     /// In the calm people allow, approve and sync until nothing waits for them.
     pub(crate) fn look_after(&mut self) {
+        self.raise_epoch();
         if !self.people.orders.is_empty() {
             return;
         }

@@ -117,6 +117,8 @@ pub enum Action {
     CrashHub,
     /// The hub is killed when it comes by.
     CrashHubAt(Point),
+    /// The hub lives on from a copy of its disk with so many per mille of its log's batches.
+    RestoreHub(u64),
     /// An agent is killed.
     CrashAgent(usize),
     /// An agent is killed when it comes by.
@@ -246,7 +248,7 @@ impl Plan {
 
 fn action(random: &mut Random, clusters: usize) -> Action {
     let site = random.place(clusters);
-    match random.below(100) {
+    match random.below(102) {
         0..30 => Action::Push(push(random)),
         30..33 => Action::ForcePush,
         33..36 => Action::Allow,
@@ -269,6 +271,7 @@ fn action(random: &mut Random, clusters: usize) -> Action {
         95 => Action::Remove(site),
         96 | 97 => Action::Empty(site),
         98 => Action::Invite(site),
+        99 | 100 => Action::RestoreHub(random.pick(&[300, 700, 950])),
         _ => Action::Rename(site),
     }
 }

@@ -7,12 +7,13 @@ use crate::identity::Identity;
 use crate::kube::Watch;
 use crate::outbox::Outbox;
 use crate::plan::{Mistake, Point};
+use crate::prove::Prover;
 use crate::round::Round;
 use crate::site_work::Ask;
 use crate::world::{Happening, World};
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use taffrail_core::desired::{Index, Mark, Permit};
+use taffrail_core::desired::{Index, Mark};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, AppId};
 use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
@@ -73,6 +74,10 @@ pub(crate) struct Process {
     pub(crate) shown: Shown,
     /// What sends.
     pub(crate) outbox: Outbox,
+    /// When it shows what it holds.
+    pub(crate) prover: Prover,
+    /// A drain that is being written asks for a proof.
+    pub(crate) proves: bool,
     /// What is watched, by group, version and kind.
     pub(crate) watches: BTreeMap<(String, String, String), Watch>,
     /// Number of the next watch.
@@ -269,23 +274,31 @@ impl World {
         let Some(process) = self.process(site) else { return };
         let out = process.agent.step(input, at);
         let under = process.agent.held().mark;
-        let kept = (out.stopped, out.kept_index);
+        let stopped = out.stopped;
         round.add(out, under);
-        self.one_hub(site, kept);
+        self.one_hub(site, stopped);
     }
 
     fn step_index(&mut self, site: usize, verified: Verified, round: &mut Round) {
         let at = self.site_now(site);
         let forget = self.has(Mistake::ForgetIndex);
+        let offline = self.known(self.hub.offline.public());
+        let permit = verified.permit(Some(&offline), &self.hub.signer.public());
         let Some(process) = self.process(site) else { return };
         let Verified { index, digest, keys, signed, .. } = verified;
         let (mark, taken) = (index.mark, Box::new(index.clone()));
-        let out = process.agent.step(Input::Index { index, digest, permit: Permit::None }, at);
+        let waited = process.agent.waiting().is_some();
+        let out = process.agent.step(Input::Index { index, digest, permit }, at);
         let under = process.agent.held().mark;
-        if out.took_index {
+        if out.kept_index {
+            round.writes.push(Write::Pending(Some(signed.clone().into())));
+            self.seen.saw("an index of a restored hub waited for the adoption");
+            self.say(|| format!("agent {site} keeps {mark} until it is adopted"));
+        } else if out.took_index {
             process.keys = keys;
             if !forget {
                 round.writes.push(Write::Index(signed.into(), taken));
+                round.writes.extend(waited.then_some(Write::Pending(None)));
             }
             let busy = out.acts.is_empty()
                 && !process.agent.held().index.as_ref().is_none_or(|i| i.entries.is_empty());
@@ -294,23 +307,22 @@ impl World {
             }
             self.say(|| format!("agent {site} takes {mark}"));
         }
-        let kept = (out.stopped, out.kept_index);
+        let stopped = out.stopped;
         round.add(out, under);
-        self.one_hub(site, kept);
+        self.one_hub(site, stopped);
     }
 
-    /// The hub of this world is never restored from a copy: nobody may see two indexes of one mark, or a higher epoch.
-    fn one_hub(&mut self, site: usize, (stopped, kept): (Option<u64>, bool)) {
-        self.check.must(stopped.is_none() && !kept, || {
-            format!("agent {site} sees another hub: stopped {stopped:?}, index kept {kept}")
-        });
+    /// There is one hub, restored or not: nobody may see two indexes of one mark.
+    fn one_hub(&mut self, site: usize, stopped: Option<u64>) {
+        self.check.must(stopped.is_none(), || format!("agent {site} sees two indexes of one mark"));
     }
 
     /// One transaction for everything, then the acts.
     fn finish(&mut self, site: usize, round: Round) {
-        let Round { out: Outputs { facts, dirty, items, gone, .. }, mut writes, acts } = round;
+        let Round { out: Outputs { facts, dirty, items, gone, prove, .. }, mut writes, acts } = round;
         let early = self.has(Mistake::ActUnwritten);
         let Some(process) = self.process(site) else { return };
+        process.proves |= prove;
         // What is gone goes first: an app may have come back within the round.
         writes.extend(gone.iter().map(|app| Write::Gone(app.to_string())));
         for app in &dirty {
@@ -327,6 +339,7 @@ impl World {
             writes.push(process.unneeded());
         }
         if writes.is_empty() {
+            self.show_proof(site);
             self.perform(site, acts);
             return self.rearm_site(site);
         }
@@ -373,7 +386,7 @@ impl World {
                     objects.filter(of_app).for_each(|live| live.excused = true);
                 }
                 Write::Rows(rows, _) => self.check.numbered(&account, incarnation, &rows),
-                Write::Receipt(seq) => self.check.receipted(&account, incarnation, seq),
+                Write::Receipt(seq, _) => self.check.receipted(&account, incarnation, seq),
                 Write::Index(_, index) => self.check.took(&account, *index),
                 _ => {}
             }
@@ -402,6 +415,7 @@ impl World {
                 if before != shown {
                     self.outbox_shown(site);
                 }
+                self.show_proof(site);
                 self.rearm_site(site);
             }
             Waiter::Outbox => self.outbox_receipted(site),

@@ -4,10 +4,11 @@ use crate::axis::Axis;
 use crate::disk::Journal;
 use crate::outbox::Outbox;
 use crate::plan::{Fault, Mistake};
+use crate::prove::Prover;
 use crate::site::{Process, Shown, SiteJob};
 use crate::world::{Happening, World};
 use std::collections::{BTreeMap, VecDeque};
-use taffrail_core::desired::Mark;
+use taffrail_core::desired::{Mark, Permit};
 use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::{Journal as JournalState, LostEvents};
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
@@ -47,6 +48,9 @@ impl World {
         if !claimed && unwritten {
             return self.after(2_000, Happening::BootSite(site));
         }
+        if journal.next_seq == 1 && self.hub.restored > 0 {
+            self.check.forgot(&account, floor);
+        }
         let at = &mut self.sites[site];
         if !claimed {
             at.api.mark = Some((account.clone(), floor, journal.incarnation));
@@ -81,6 +85,7 @@ impl World {
             }
             None => Held { index: None, mark: floor, digest: None },
         };
+        let pending = self.pending(journal, &account);
         let stored = stored(journal);
         self.check.must(stored.is_some(), || "an instance of the journal cannot be read".into());
         let stored = stored.unwrap_or_default();
@@ -91,7 +96,7 @@ impl World {
         let last_hash = if again { Digest::default() } else { journal.last_hash };
         let shown = Shown { last_seq: journal.next_seq - 1, held: held.mark };
         Process {
-            agent: Agent::new(held, stored, limits),
+            agent: Agent::new(held, stored, limits).resuming(pending, None),
             axis,
             queue: VecDeque::new(),
             turning: false,
@@ -109,9 +114,20 @@ impl World {
             mirrored: None,
             shown,
             outbox: Outbox::new(journal.receipted),
+            prover: Prover::default(),
+            proves: false,
             watches: BTreeMap::new(),
             next_watch: 0,
         }
+    }
+
+    /// The index of a restored hub that waits for the adoption, if the journal holds one.
+    fn pending(&self, journal: &Journal, account: &AccountKey) -> Option<Held> {
+        let (hub, offline) = (self.known(self.hub.signer.public()), self.known(self.hub.offline.public()));
+        let found = index::verify(journal.pending.as_ref()?.to_vec(), &hub, account).ok()?;
+        let waits = found.permit(Some(&offline), &hub.key) == Permit::Restore;
+        let (mark, digest) = (found.index.mark, Some(found.digest));
+        waits.then_some(Held { mark, digest, index: Some(found.index) })
     }
 
     /// The process dies; what is on its way to the disk may get there or not.

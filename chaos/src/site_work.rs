@@ -27,7 +27,7 @@ pub(crate) struct Ask {
     /// The run that asks.
     pub(crate) run: u64,
     /// The inventory in the cluster is asked for, too.
-    pub(crate) recall: bool,
+    pub(crate) recall: Option<Vec<Key>>,
     /// The entry.
     pub(crate) entry: Box<Entry>,
 }
@@ -74,24 +74,24 @@ impl World {
 
     /// Answers with the objects and, where that was asked for, with what the inventory in the cluster says.
     fn loaded(&mut self, site: usize, ask: Ask, objects: Result<Vec<Object>, String>) {
-        let failed = ask.recall && self.strikes(Fault::ApiErrors, 120);
+        let failed = ask.recall.is_some() && self.strikes(Fault::ApiErrors, 120);
         let Ask { app, run, recall, .. } = ask;
         let (objects, recalled) = match objects {
             Ok(_) if failed => {
                 (Err("the inventory in the cluster cannot be read".into()), Recalled::default())
             }
-            Ok(objects) if recall => {
-                let recalled = self.recalled(site, &app, &objects);
-                (Ok(objects), recalled)
+            Ok(objects) => {
+                let recalled = recall.map(|left| self.recalled(site, &app, &left, &objects));
+                (Ok(objects), recalled.unwrap_or_default())
             }
-            objects => (objects, Recalled::default()),
+            failed => (failed, Recalled::default()),
         };
         self.post_site(site, Input::Loaded { app, run, objects, recalled });
     }
 
-    fn recalled(&mut self, site: usize, app: &AppId, objects: &[Object]) -> Recalled {
+    fn recalled(&mut self, site: usize, app: &AppId, left: &[Key], objects: &[Object]) -> Recalled {
         let api = &self.sites[site].api;
-        let (recalled, beyond) = Recalled::compare(api.inventories.get(app), objects);
+        let (recalled, beyond) = Recalled::compare(api.inventories.get(app), left, objects);
         let stray = |key: &Key| {
             let live = api.objects.get(key).filter(|live| live.part_of.as_ref() == Some(app))?;
             let (version, uid) = ("v1".to_owned(), live.fingerprint().uid);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What is counted, over every history.
-pub const ALL: [&str; 46] = [
+pub const ALL: [&str; 51] = [
     "a message was lost",
     "a message arrived twice",
     "a message arrived seconds late",
@@ -50,6 +50,11 @@ pub const ALL: [&str; 46] = [
     "a drift was healed",
     "a cluster fell silent and came back",
     "an object of somebody else was taken over",
+    "the hub was restored from an older copy",
+    "a restored hub found out that it is too old",
+    "events with receipts were lost with a log",
+    "an index of a restored hub waited for the adoption",
+    "a restored hub adopted a cluster",
 ];
 
 /// How often each occurred.

@@ -252,6 +252,7 @@ impl World {
             }
             Action::CrashHub => self.crash_hub(),
             Action::CrashHubAt(point) => self.hub.armed = Some(point),
+            Action::RestoreHub(share) => self.restore_hub(share),
             Action::CrashAgent(site) => self.crash_site(site),
             Action::CrashAgentAt(site, point) => self.sites[site].armed = Some(point),
             Action::LoseJournal(site) => self.lose_journal(site),

@@ -71,7 +71,11 @@ impl Metrics {
         let help = "Whether nothing is recorded because the disk is nearly full: 1 or 0";
         registry.register("log_short_of_room", help, log_short.clone());
         let log_syncs = Family::default();
-        registry.register("log_syncs", "Fsyncs of the log since the start, by whose events made them needed", log_syncs.clone());
+        registry.register(
+            "log_syncs",
+            "Fsyncs of the log since the start, by whose events made them needed",
+            log_syncs.clone(),
+        );
         let (epoch, read_only, unadopted) = (Gauge::default(), Gauge::default(), Gauge::default());
         registry.register("epoch", "Hub epoch", epoch.clone());
         registry.register(

@@ -1,12 +1,12 @@
 //! Grants: the offline key's word that a hub may begin an epoch.
 
-use crate::sign::{self, Domain, PublicKey, SigningKey};
+use crate::sign::{self, Domain, PublicKey, Signs, Verifies};
 use crate::v1;
 use prost::Message;
 use taffrail_core::epoch::{Grant, GrantKind};
 
 /// Makes the grant of an epoch. `fleet` is the public key of the hub, which stays the same over a restore.
-pub fn sign(key: &SigningKey, fleet: &PublicKey, epoch: u64, kind: GrantKind) -> Grant {
+pub fn sign(key: &impl Signs, fleet: &PublicKey, epoch: u64, kind: GrantKind) -> Grant {
     let signature = key.sign(Domain::Grant, &claim(fleet, epoch, kind)).0.to_vec();
     Grant { epoch, kind, signature }
 }
@@ -15,7 +15,7 @@ pub fn sign(key: &SigningKey, fleet: &PublicKey, epoch: u64, kind: GrantKind) ->
 ///
 /// # Errors
 /// [`sign::Error::BadSignature`] if not.
-pub fn verify(grant: &Grant, key: &PublicKey, fleet: &PublicKey) -> Result<(), sign::Error> {
+pub fn verify(grant: &Grant, key: &impl Verifies, fleet: &PublicKey) -> Result<(), sign::Error> {
     key.verify(Domain::Grant, &claim(fleet, grant.epoch, grant.kind), &grant.signature)
 }
 
@@ -39,6 +39,7 @@ pub(crate) fn read(grant: Option<v1::Grant>) -> Option<Grant> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sign::SigningKey;
 
     #[test]
     fn a_grant_holds_for_one_fleet_one_epoch_and_one_kind() {

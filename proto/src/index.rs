@@ -3,7 +3,7 @@
 use crate::error::{Error as Malformed, decode, there};
 use crate::event::parts::{entry, mark, read_entry, read_mark};
 use crate::seal::{self as sealing, BoxKey, BoxPublicKey, BundleKey};
-use crate::sign::{self, Domain, PublicKey, Signs, SigningKey, Verifies, sha256};
+use crate::sign::{self, Domain, PublicKey, SigningKey, Signs, Verifies, sha256};
 use crate::{grant, v1};
 use prost::Message;
 use std::collections::BTreeMap;
@@ -66,7 +66,7 @@ pub struct Terms {
 
 impl Verified {
     /// What lets it in where its epoch is higher: a grant for exactly this epoch that the offline key signed for this fleet.
-    pub fn permit(&self, offline: Option<&PublicKey>, hub: &PublicKey) -> Permit {
+    pub fn permit(&self, offline: Option<&impl Verifies>, hub: &PublicKey) -> Permit {
         let (Some(grant), Some(offline)) = (&self.terms.grant, offline) else { return Permit::None };
         if grant.epoch != self.index.mark.epoch || grant::verify(grant, offline, hub).is_err() {
             return Permit::None;

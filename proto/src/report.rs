@@ -319,8 +319,8 @@ pub fn decode_body(bytes: &[u8]) -> Result<(Vec<u8>, Vec<u8>), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sign::SigningKey;
     use crate::event::{Place, encode_agent};
+    use crate::sign::SigningKey;
     use taffrail_core::digest::Digest;
     use taffrail_core::event::{Actor, AgentFact, Context};
 

@@ -8,6 +8,8 @@ use super::error::{ApiError, Kind};
 use super::labels::{label, long_digest, short_digest};
 use super::secret::{Expect, Store};
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use taffrail_core::id::AppId;
 use taffrail_core::object::Key;
 
@@ -42,15 +44,29 @@ pub fn id(app: &AppId, namespace: &str) -> String {
 }
 
 /// The inventories of all apps, written with the agent's own rights.
-#[derive(Clone)]
 pub struct Inventories {
     store: Store,
+    /// What each inventory is known to hold: as it was read or written last; `None` if there was none.
+    known: Mutex<BTreeMap<AppId, Option<Data>>>,
+}
+
+/// A digest of an inventory's data.
+type Data = u64;
+
+/// How a write of an inventory ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// It holds what was asked for.
+    Done,
+    /// It is as it was found, which is not as it was read or written last: the cluster may have been restored from a
+    /// backup, and it may name members that nobody remembers. It is to be read first.
+    Changed,
 }
 
 impl Inventories {
     /// In this namespace, usually `taffrail-system`.
     pub fn new(reader: &Reader, namespace: &str) -> Inventories {
-        Inventories { store: Store::new(reader, namespace) }
+        Inventories { store: Store::new(reader, namespace), known: Mutex::default() }
     }
 
     /// Where they are.
@@ -63,7 +79,9 @@ impl Inventories {
     /// # Errors
     /// [`ApiError`] if it could not be read or makes no sense.
     pub async fn read(&self, app: &AppId) -> Result<Option<BTreeSet<Key>>, ApiError> {
-        let Some(stored) = self.store.get(&parent(app)).await? else { return Ok(None) };
+        let found = self.store.get(&parent(app)).await?;
+        self.know(app, found.as_ref().map(|stored| digest(&stored.data)));
+        let Some(stored) = found else { return Ok(None) };
         let action = format!("read the inventory of {app}");
         listed(&stored.data)
             .map(Some)
@@ -75,24 +93,34 @@ impl Inventories {
     ///
     /// # Errors
     /// [`ApiError`]; the inventory is then as before, or as asked for.
-    pub async fn write(&self, app: &AppId, members: &BTreeSet<Key>) -> Result<(), ApiError> {
+    pub async fn write(&self, app: &AppId, members: &BTreeSet<Key>) -> Result<Written, ApiError> {
         let name = parent(app);
         let meta = meta(app, self.namespace(), members);
         let data = data(members).map_err(|error| {
             ApiError::new(format!("pack the inventory of {app}"), Kind::Other, error.to_string())
         })?;
         for attempt in 1.. {
-            let expect = match self.store.get(&name).await? {
-                Some(stored) if stored.data == data => return Ok(()),
-                Some(stored) => Expect::Version(stored.version),
-                None => Expect::Absent,
-            };
+            let found = self.store.get(&name).await?;
+            if found.as_ref().is_some_and(|stored| stored.data == data) {
+                break;
+            }
+            let is = found.as_ref().map(|stored| digest(&stored.data));
+            if self.lock().get(app).is_some_and(|known| *known != is) {
+                return Ok(Written::Changed);
+            }
+            // Until the answer is here nobody knows which one it is.
+            self.lock().remove(app);
+            let expect = found.map_or(Expect::Absent, |stored| Expect::Version(stored.version));
             match self.store.put_with(&name, &data, &expect, &meta).await {
-                Err(error) if error.kind == Kind::Conflict && attempt < ATTEMPTS => {}
-                written => return written.map(drop),
+                Err(error) if error.kind == Kind::Conflict && attempt < ATTEMPTS => self.know(app, is),
+                written => {
+                    written?;
+                    break;
+                }
             }
         }
-        Ok(())
+        self.know(app, Some(digest(&data)));
+        Ok(Written::Done)
     }
 
     /// Forgets an app whose members are gone or were let go.
@@ -100,8 +128,24 @@ impl Inventories {
     /// # Errors
     /// [`ApiError`] if it may still be there.
     pub async fn remove(&self, app: &AppId) -> Result<(), ApiError> {
+        self.lock().remove(app);
         self.store.remove(&parent(app)).await
     }
+
+    fn know(&self, app: &AppId, data: Option<Data>) {
+        self.lock().insert(app.clone(), data);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<AppId, Option<Data>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Only compared within one process.
+fn digest(data: &BTreeMap<String, Vec<u8>>) -> Data {
+    let mut hasher = DefaultHasher::new();
+    data.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Labels and annotations of the parent.

@@ -43,7 +43,7 @@ pub(super) async fn load(
     tools: &Arc<Tools>,
     app: &AppId,
     entry: &Entry,
-    recall: bool,
+    recall: Option<&[Key]>,
 ) -> anyhow::Result<(Vec<Object>, Recalled)> {
     let (reading, digest) = (tools.clone(), entry.digest);
     let held = tokio::task::spawn_blocking(move || held(&*reading.journal, digest)).await??;
@@ -63,8 +63,10 @@ pub(super) async fn load(
         Object { key, version: gvk.version, content, keep }
     };
     let objects: Vec<Object> = read.into_iter().map(place).collect();
-    let recalled =
-        if recall { super::recall::recall(tools, app, &objects).await? } else { Recalled::default() };
+    let recalled = match recall {
+        Some(left) => super::recall::recall(tools, app, left, &objects).await?,
+        None => Recalled::default(),
+    };
     Ok((objects, recalled))
 }
 

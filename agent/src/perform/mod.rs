@@ -8,14 +8,14 @@ mod seen;
 use crate::bus::Bus;
 use crate::driver::{Handle, Performer};
 use crate::journal::Journal;
-use crate::kube::inventory::Inventories;
+use crate::kube::inventory::{Inventories, Written};
 use crate::kube::{Api, Gvk, Watches};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use taffrail_core::digest::Digest;
 use taffrail_core::id::AppId;
 use taffrail_core::node::agent::{Act, Input};
-use taffrail_core::sync::{Effect, Problem, Recalled};
+use taffrail_core::sync::{Effect, Problem, Recalled, Unstored};
 use taffrail_proto::index::Verified;
 use taffrail_proto::seal::BundleKey;
 use taffrail_runtime::telemetry::adopt;
@@ -99,7 +99,9 @@ impl Performer for Perform {
 async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Input> {
     match effect {
         Effect::Load { run, entry, recall } => {
-            let loaded = load::load(&tools, &app, &entry, recall).await.map_err(|error| format!("{error:#}"));
+            let loaded = load::load(&tools, &app, &entry, recall.as_deref())
+                .await
+                .map_err(|error| format!("{error:#}"));
             let (objects, recalled) = match loaded {
                 Ok((objects, recalled)) => (Ok(objects), recalled),
                 Err(message) => (Err(message), Recalled::default()),
@@ -108,8 +110,12 @@ async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Inpu
         }
         Effect::Store { run, keys } => {
             let members = keys.into_iter().map(|(key, _)| key).collect();
-            let problem = tools.inventories.write(&app, &members).await.err().map(|error| problem(&error));
-            Some(Input::Stored { app, run, problem })
+            let outcome = match tools.inventories.write(&app, &members).await {
+                Ok(Written::Done) => Ok(()),
+                Ok(Written::Changed) => Err(Unstored::Changed),
+                Err(error) => Err(Unstored::Failed(problem(&error))),
+            };
+            Some(Input::Stored { app, run, outcome })
         }
         Effect::EnsureNamespace { run, namespace } => {
             let problem: Option<Problem> = object::ensure_namespace(&tools, &namespace).await;

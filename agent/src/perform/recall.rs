@@ -11,14 +11,19 @@ use taffrail_core::object::Key;
 use taffrail_core::object::key::version_of;
 use taffrail_core::sync::{Object, Recalled, Stray};
 
-/// Reads the inventory in the cluster beside the bundle. What it names beyond that is ours if it is there and carries our
+/// Reads the inventory in the cluster beside the bundle. What it names beyond that, or what `left` it, is ours if it is there and carries our
 /// mark, and stays if it says so itself.
 ///
 /// # Errors
 /// Anything that could not be read: what is not known is not nothing.
-pub(super) async fn recall(tools: &Tools, app: &AppId, objects: &[Object]) -> anyhow::Result<Recalled> {
+pub(super) async fn recall(
+    tools: &Tools,
+    app: &AppId,
+    left: &[Key],
+    objects: &[Object],
+) -> anyhow::Result<Recalled> {
     let read = tools.inventories.read(app).await.context("read the inventory in the cluster")?;
-    let (mut recalled, beyond) = Recalled::compare(read.as_ref(), objects);
+    let (mut recalled, beyond) = Recalled::compare(read.as_ref(), left, objects);
     for key in beyond {
         match object::marked(tools, app, key).await {
             Ok(Some(live)) => recalled.strays.push(stray(key, &live)),

@@ -167,7 +167,9 @@ pub fn judge(standing: &Standing, mark: Mark, digest: Digest, permit: Permit) ->
         Some(_) if mark == latest => return Verdict::Refuse(Refusal::Equivocation),
         _ => {}
     }
-    if force == Mark::default() || mark.epoch == force.epoch {
+    // Whoever holds nothing takes what comes, but of a restored hub only after it was heard: the hub waits for every cluster.
+    let nothing = force == Mark::default() && permit != Permit::Restore;
+    if nothing || mark.epoch == force.epoch {
         return Verdict::Take;
     }
     match permit {

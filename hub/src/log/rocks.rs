@@ -9,7 +9,8 @@ use super::scan;
 use super::witness::{self, Keeper, Witness};
 use super::writer::{SyncCounts, Writer};
 use super::{
-    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Syncs, Ticket, keys, settings,
+    AppendTicket, Blob, BlobTicket, EVENTS_MAX, Error, Filter, Log, Record, Stored, Syncs, Ticket, keys,
+    settings,
 };
 use bytes::Bytes;
 use rocksdb::{BoundColumnFamily, DB, Options};

@@ -53,7 +53,9 @@ impl Instance {
             let (fields, manager) = (Vec::new(), String::new());
             let (begun, asked, look) = (false, false, false);
             let not_before = if gone { at.plus(TOGETHER) } else { At(0) };
-            let fresh = Drift { since: at, gone, begun, fields, manager, not_before, asked, look, older };
+            let failed = false;
+            let fresh =
+                Drift { since: at, gone, begun, fields, manager, not_before, asked, look, failed, older };
             self.drifts.put(key.clone(), fresh);
         }
         self.pursue_drifts(at);
@@ -96,7 +98,8 @@ impl Instance {
             return;
         };
         let known_fight = self.fights.knows(&key);
-        let Some(drift) = self.drifts.change(&key, |drift| drift.asked = true) else { return };
+        let asks = |drift: &mut Drift| (drift.asked, drift.failed) = (true, false);
+        let Some(drift) = self.drifts.change(&key, asks) else { return };
         if self.entry.policy.self_heal && (!known_fight || (drift.begun && !drift.look)) {
             self.heal(object);
         } else {
@@ -199,6 +202,7 @@ impl Instance {
         let again = at.plus(AGAIN).max(self.retry_at.unwrap_or_default());
         let change = |drift: &mut Drift| {
             drift.asked = false;
+            drift.failed = true;
             drift.not_before = again;
         };
         if self.drifts.change(key, change).is_some() {

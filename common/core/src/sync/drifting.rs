@@ -29,6 +29,8 @@ pub struct Drift {
     pub asked: bool,
     /// More fields were lost since it was looked at: the wait may not be theirs.
     pub look: bool,
+    /// The last request about it failed: the wait is for that.
+    pub failed: bool,
     /// It is of this version, which is lower than the one that was written: out of a backup.
     pub older: Option<u64>,
 }
@@ -106,7 +108,7 @@ impl Drifts {
     }
 
     fn file(&mut self, key: &Key, drift: &Drift) {
-        let waits = !drift.look && drift.not_before > At(0);
+        let waits = (!drift.look || drift.failed) && drift.not_before > At(0);
         if drift.asked || (!drift.look && !self.heals && drift.begun) {
             return;
         }

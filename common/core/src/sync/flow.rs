@@ -1,6 +1,6 @@
 //! The way of an entry: load, guard, store; and what time brings: retries, limits.
 
-use super::ports::{Effect, Object, Problem, Recalled, Stray};
+use super::ports::{Effect, Object, Problem, Recalled, Stray, Unstored};
 use super::state::{Instance, Item, Member, Step};
 use crate::desired::Entry;
 use crate::digest::Digest;
@@ -79,7 +79,8 @@ impl Instance {
 
     pub(super) fn load(&mut self) {
         self.waiting = true;
-        let recall = self.recall && self.step == Step::Loading;
+        let recalls = self.recall && self.step == Step::Loading;
+        let recall = recalls.then(|| self.left.iter().cloned().collect());
         self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone(), recall });
     }
 
@@ -121,7 +122,9 @@ impl Instance {
     /// What the inventory in the cluster names and the journal does not is a member that left the bundle: of a journal that
     /// was lost, or of a cluster that was restored. It leaves as any other, under the same guards.
     fn recall(&mut self, Recalled { strays, lacks }: Recalled) {
-        self.recall = false;
+        if core::mem::take(&mut self.recall) {
+            self.left.clear();
+        }
         self.unstored |= lacks;
         for Stray { key, version, uid, keep } in strays {
             if self.items.contains_key(&key) || self.objects.contains_key(&key) {
@@ -222,11 +225,19 @@ impl Instance {
     }
 
     /// The inventory stands in the cluster, or could not be written.
-    pub fn stored(&mut self, run: u64, problem: Option<Problem>, at: At) {
+    pub fn stored(&mut self, run: u64, outcome: Result<(), Unstored>, at: At) {
         if self.storing != Some(run) {
             return;
         }
         self.storing = None;
+        let problem = match outcome {
+            Err(Unstored::Changed) => {
+                self.store_again = false;
+                return self.went_back(at);
+            }
+            Err(Unstored::Failed(problem)) => Some(problem),
+            Ok(()) => None,
+        };
         if core::mem::take(&mut self.store_again) {
             self.store();
             return;

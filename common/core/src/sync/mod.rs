@@ -23,6 +23,6 @@ pub mod status;
 mod tests;
 
 pub use ports::{
-    Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem, Recalled, Stray,
+    Applied, Deleted, Effect, Fingerprint, Inspected, LostField, Object, Problem, Recalled, Stray, Unstored,
 };
 pub use state::{Instance, Item, Kinds, Limits, Member, Older, Step, Taken};

@@ -81,7 +81,8 @@ impl Instance {
         self.live.retain(|key, _| key.group != *group || key.kind != *kind);
     }
 
-    /// The cluster was restored from a backup: the entry is gone through again, and so is the inventory in the cluster.
+    /// The cluster was restored from a backup, or its inventory is not as it was left: the entry is gone through again, and
+    /// so is the inventory in the cluster.
     pub fn went_back(&mut self, at: At) {
         self.recall = true;
         self.unstored = true;
@@ -229,7 +230,7 @@ impl Instance {
         }
     }
 
-    fn is_deleting(&self) -> bool {
+    pub(super) fn is_deleting(&self) -> bool {
         matches!(self.step, Step::Pruning | Step::Withdrawing)
     }
 

@@ -45,15 +45,17 @@ pub struct Recalled {
 }
 
 impl Recalled {
-    /// Compares an inventory, if there is one, with a bundle's objects: what it lacks is told, what it names beyond them is
-    /// to be looked for in the cluster.
+    /// Compares an inventory, if there is one, with a bundle's objects: what it lacks is told; what it names beyond them, and
+    /// what `left` it, is to be looked for in the cluster.
     pub fn compare<'a>(
         members: Option<&'a BTreeSet<Key>>,
+        left: &'a [Key],
         objects: &[Object],
-    ) -> (Recalled, Vec<&'a Key>) {
+    ) -> (Recalled, BTreeSet<&'a Key>) {
         let wanted: BTreeSet<&Key> = objects.iter().map(|object| &object.key).collect();
         let lacks = members.is_none_or(|members| wanted.iter().any(|key| !members.contains(*key)));
-        let beyond = members.into_iter().flatten().filter(|key| !wanted.contains(key)).collect();
+        let named = members.into_iter().flatten().chain(left);
+        let beyond = named.filter(|key| !wanted.contains(key)).collect();
         (Recalled { strays: Vec::new(), lacks }, beyond)
     }
 }
@@ -109,6 +111,15 @@ pub struct Problem {
     pub message: String,
 }
 
+/// Why an inventory was not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unstored {
+    /// It is not as it was read or written last: it may name members that nobody remembers, and is to be read first.
+    Changed,
+    /// The request failed.
+    Failed(Problem),
+}
+
 /// An object was deleted, or its deletion was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
@@ -147,8 +158,9 @@ pub enum Effect {
         run: u64,
         /// The entry.
         entry: Entry,
-        /// Read the inventory in the cluster, too: the journal may know less than it, or the cluster is not as it was.
-        recall: bool,
+        /// Read the inventory in the cluster, too, and look for these objects that left it: the journal may know less than
+        /// it, or the cluster is not as it was.
+        recall: Option<Vec<Key>>,
     },
     /// Write the inventory into the cluster.
     Store {

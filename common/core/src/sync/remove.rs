@@ -18,6 +18,9 @@ const DELETING_EVERY: Span = Span::secs(2);
 /// Most objects that one event names; more make more events.
 const NAMED_MAX: usize = 200;
 
+/// So many objects that left an inventory are remembered for the case that the cluster is restored from a backup.
+const LEFT_MAX: usize = 2_000;
+
 impl Instance {
     /// Deletes what left the bundle.
     pub(super) fn begin_pruning(&mut self, at: At) {
@@ -141,7 +144,8 @@ impl Instance {
         self.advance(at);
         self.go_on_deleting(at);
         self.pursue_drifts(at);
-        if failed || self.step != before {
+        // While objects go one by one that is no news; an answer to what a newer entry pre-empted may be.
+        if failed || self.step != before || !self.is_deleting() {
             self.restate(at);
         }
     }
@@ -164,6 +168,8 @@ impl Instance {
         } else {
             let was = Some(item.version.clone());
             self.items.remove(key);
+            self.left.push_back(key.clone());
+            self.left.drain(..self.left.len().saturating_sub(LEFT_MAX));
             self.roster.exit(key);
             self.members.push(Member { key: key.clone(), was, is: None });
         }

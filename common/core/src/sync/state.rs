@@ -15,7 +15,7 @@ use crate::reconcile::fight::Fights;
 use crate::reconcile::prune::Rules;
 use crate::time::{At, Span};
 use crate::timers::Timers;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -172,6 +172,9 @@ pub struct Instance {
     pub(super) unstored: bool,
     /// The inventory in the cluster is to be read with the next bundle.
     pub(super) recall: bool,
+    /// Objects that left the inventory in this process, oldest first: a restored cluster may have them again, and an
+    /// inventory that was written since does not name them.
+    pub(super) left: VecDeque<Key>,
     pub(super) older: Option<Older>,
     pub(super) unsaved: u32,
     pub(super) live: BTreeMap<Key, Fingerprint>,
@@ -245,6 +248,7 @@ impl Instance {
             store_again: false,
             unstored,
             recall: true,
+            left: VecDeque::new(),
             older: None,
             unsaved: 0,
             live: BTreeMap::new(),

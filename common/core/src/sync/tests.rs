@@ -1,5 +1,6 @@
 //! Given, when, then: one instance by itself. Its whole behaviour stands in `node/agent/tests`, against a model cluster.
 
+use super::ports::Unstored;
 use super::*;
 use crate::catalog::MaxDeletes;
 use crate::desired::{Entry, Mark, Policy};
@@ -55,13 +56,13 @@ fn begun() -> Instance {
 fn an_instance_asks_for_its_bundle_then_for_its_inventory_then_applies() {
     let mut instance = begun();
     let run = instance.run();
-    assert_eq!(instance.take().effects, [Effect::Load { run, entry: entry(), recall: true }]);
+    assert_eq!(instance.take().effects, [Effect::Load { run, entry: entry(), recall: Some(Vec::new()) }]);
     instance.loaded(run, Vec::from([object("a")]), Recalled::default(), &BTreeMap::new(), At(1));
     let taken = instance.take();
     assert_eq!(taken.effects, [Effect::Store { run, keys: Vec::from([(key("a"), "v1".into())]) }]);
     let entered = Member { key: key("a"), was: None, is: Some("v1".into()) };
     assert_eq!((taken.dirty, taken.members), (true, Vec::from([entered])));
-    instance.stored(run, None, At(2));
+    instance.stored(run, Ok(()), At(2));
     let commit = commit('a');
     assert_eq!(
         instance.take().effects,
@@ -87,10 +88,10 @@ fn one_writing_of_the_inventory_at_a_time_and_the_newest_last() {
         At(3),
     );
     assert_eq!(instance.take().effects, [], "the first is still on its way");
-    instance.stored(first, None, At(4));
+    instance.stored(first, Ok(()), At(4));
     let keys = Vec::from([(key("a"), "v1".into()), (key("b"), "v1".into())]);
     assert_eq!(instance.take().effects, [Effect::Store { run: second, keys }]);
-    instance.stored(second, None, At(5));
+    instance.stored(second, Ok(()), At(5));
     assert_eq!(instance.take().effects.len(), 2, "now both are applied");
 }
 
@@ -123,7 +124,7 @@ proptest! {
             match what {
                 0 => instance.loaded(run, Vec::from([object("a"), object(name)]), Recalled::default(), &BTreeMap::new(), now),
                 1 => instance.not_loaded(run, "no".into(), now),
-                2 => instance.stored(run, problem, now),
+                2 => instance.stored(run, problem.map_or(Ok(()), |it| Err(Unstored::Failed(it))), now),
                 3 => {
                     let fingerprint = fingerprint(number);
                     let applied = Applied { fingerprint, judgement, taken: Vec::new(), created: number % 2 == 0 };

@@ -6,7 +6,9 @@ use crate::event::AgentEvent;
 use crate::event::agent::{Journal, Refusal, Status};
 use crate::id::{AppId, CommitId};
 use crate::object::Key;
-use crate::sync::{Applied, Deleted, Effect, Fingerprint, Inspected, Item, Object, Problem, Recalled};
+use crate::sync::{
+    Applied, Deleted, Effect, Fingerprint, Inspected, Item, Object, Problem, Recalled, Unstored,
+};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -79,7 +81,7 @@ pub enum Input {
         /// The run that asked.
         run: u64,
         /// Why not.
-        problem: Option<Problem>,
+        outcome: Result<(), Unstored>,
     },
     /// The destination namespace is there, or not.
     NamespaceEnsured {

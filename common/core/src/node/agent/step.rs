@@ -148,7 +148,7 @@ impl Agent {
                 Touched::None
             }
             Input::Loaded { app, run, objects, recalled } => self.loaded(app, run, objects, recalled, at),
-            Input::Stored { app, run, problem } => self.with(app, |it, _| it.stored(run, problem, at)),
+            Input::Stored { app, run, outcome } => self.with(app, |it, _| it.stored(run, outcome, at)),
             Input::NamespaceEnsured { app, run, problem } => {
                 self.with(app, |it, _| it.namespace_ensured(run, problem, at))
             }

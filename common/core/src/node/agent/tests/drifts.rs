@@ -81,6 +81,22 @@ fn an_object_without_our_label_is_not_taken_for_gone() {
 }
 
 #[test]
+fn a_look_that_fails_is_not_done_again_at_once_although_more_was_lost_meanwhile() {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap", "Service"], "1")).policy.self_heal = false;
+    sim.send();
+    sim.pass(Span::secs(10));
+    sim.world.failing.insert(("inspect", key("Service")));
+    sim.world.edit("Service", ".spec.ports", "kubectl-edit");
+    sim.world.unlabel("Service");
+    // Whoever asks again at once spins, which the model notices.
+    sim.pass(Span::secs(60));
+    sim.world.failing.clear();
+    sim.pass(Span::secs(60));
+    assert_eq!(sim.phase("web"), Phase::OutOfSync);
+}
+
+#[test]
 fn without_self_heal_drift_is_reported_until_somebody_mends_it() {
     let mut sim = Sim::new();
     sim.entry("web", 'a', objects(&["ConfigMap", "Service"], "1")).policy.self_heal = false;

@@ -11,7 +11,7 @@ use crate::node::agent::{Act, Agent, Held, Input, Outputs, Stored};
 use crate::object::{Key, Owned};
 use crate::sync::{
     Applied, Deleted, Effect, Fingerprint, Inspected, Instance, Limits, LostField, Object, Problem, Recalled,
-    Step, Stray,
+    Step, Stray, Unstored,
 };
 use crate::time::{At, Span};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -126,6 +126,8 @@ pub(super) struct World {
     pub(super) bundles: BTreeMap<Digest, Vec<Object>>,
     pub(super) health: BTreeMap<Key, (Health, Option<Cause>)>,
     pub(super) inventory: BTreeMap<AppId, BTreeSet<Key>>,
+    /// What the agent's process read of each, or wrote, last.
+    pub(super) read: BTreeMap<AppId, Option<BTreeSet<Key>>>,
     /// Requests about these keys fail, by kind of request.
     pub(super) failing: BTreeSet<(&'static str, Key)>,
     pub(super) no_bundles: bool,
@@ -313,8 +315,8 @@ impl World {
     }
 
     /// What the inventory says beside a bundle.
-    fn recall(&self, app: &AppId, objects: &[Object]) -> Recalled {
-        let (recalled, beyond) = Recalled::compare(self.inventory.get(app), objects);
+    fn recall(&self, app: &AppId, left: &[Key], objects: &[Object]) -> Recalled {
+        let (recalled, beyond) = Recalled::compare(self.inventory.get(app), left, objects);
         let stray = |key: &Key| {
             let live = self.objects.get(key).filter(|live| live.content != Digest::default())?;
             let (uid, keep) = (live.uid.to_string(), live.keep);
@@ -348,16 +350,28 @@ impl World {
         Some(match effect {
             Effect::Load { run, entry, recall } => {
                 let known = self.bundles.get(&entry.digest).filter(|_| !self.no_bundles).cloned();
-                let recalled = known.as_ref().filter(|_| recall).map(|objects| self.recall(&app, objects));
+                let recalled =
+                    known.as_ref().zip(recall).map(|(objects, left)| self.recall(&app, &left, objects));
+                if recalled.is_some() {
+                    self.read.insert(app.clone(), self.inventory.get(&app).cloned());
+                }
                 let objects = known.ok_or_else(|| "no bundle".to_string());
                 Input::Loaded { app, run, objects, recalled: recalled.unwrap_or_default() }
             }
             Effect::Store { run, keys } => {
-                let problem = Problem { cause: None, message: "not stored".into() };
-                if !self.no_store {
-                    self.inventory.insert(app.clone(), keys.into_iter().map(|(key, _)| key).collect());
-                }
-                Input::Stored { app, run, problem: self.no_store.then_some(problem) }
+                let keys: BTreeSet<Key> = keys.into_iter().map(|(key, _)| key).collect();
+                let changed =
+                    self.read.get(&app).is_some_and(|read| read.as_ref() != self.inventory.get(&app));
+                let outcome = if self.no_store {
+                    Err(Unstored::Failed(Problem { cause: None, message: "not stored".into() }))
+                } else if changed {
+                    Err(Unstored::Changed)
+                } else {
+                    self.read.insert(app.clone(), Some(keys.clone()));
+                    self.inventory.insert(app.clone(), keys);
+                    Ok(())
+                };
+                Input::Stored { app, run, outcome }
             }
             Effect::EnsureNamespace { run, namespace } => {
                 let name = format!("Namespace/{namespace}");
@@ -379,6 +393,7 @@ impl World {
             }
             Effect::Forget => {
                 self.inventory.remove(&app);
+                self.read.remove(&app);
                 return None;
             }
         })
@@ -438,6 +453,7 @@ impl Sim {
         self.agent = Agent::new(self.held.clone(), self.journal.clone(), Limits::default())
             .resuming(self.waiting.clone(), self.stopped);
         self.world.shown.clear();
+        self.world.read.clear();
         self.watched.clear();
         self.start();
     }

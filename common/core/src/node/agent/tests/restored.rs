@@ -77,6 +77,31 @@ fn a_cluster_that_was_restored_while_its_agent_was_away_is_noticed_by_what_was_w
 }
 
 #[test]
+fn an_inventory_out_of_a_backup_is_read_before_it_is_written() {
+    let (mut sim, backup) = after_one_more_commit();
+    sim.restore(backup);
+    // No watch has told of it when the next commit comes.
+    sim.world.shown.clear();
+    let third: Vec<Object> = second().into_iter().chain(objects(&["Service"], "1")).collect();
+    sim.deliver("web", 'c', third.clone());
+    sim.pass(Span::secs(30));
+    assert!(sim.world.deletes.contains(&key("ConfigMap/leaves")), "it is in the backup's inventory alone");
+    assert!(sim.world.inventory[&app("web")].contains(&key("Service")));
+    assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn what_left_the_inventory_is_looked_for_after_a_restore_although_the_inventory_does_not_name_it() {
+    let (mut sim, backup) = after_one_more_commit();
+    let written = sim.world.inventory.clone();
+    sim.restore(backup);
+    // A write that was on its way when the cluster was restored.
+    sim.world.inventory = written;
+    sim.pass(Span::secs(30));
+    is_as_git_says(&sim, &second());
+}
+
+#[test]
 fn an_app_that_is_not_healed_is_told_to_differ_after_a_restore_and_is_left_alone() {
     let mut sim = Sim::new();
     sim.deliver("web", 'a', objects(&["ConfigMap/changes"], "1"));
