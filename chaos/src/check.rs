@@ -257,6 +257,11 @@ impl Check {
         self.taken.entry(account.clone()).or_default().retain(|mark, _| *mark <= floor);
     }
 
+    /// Whether a journal has receipts for events that a restored log does not have.
+    pub(crate) fn misses(&self, account: &AccountKey, incarnation: u64) -> bool {
+        self.unadopted.contains(&(account.clone(), incarnation))
+    }
+
     /// The index with this mark, if an agent took it durably.
     pub(crate) fn taken_at(&self, account: &AccountKey, mark: Mark) -> Option<&Index> {
         self.taken.get(account)?.get(&mark)

@@ -134,8 +134,9 @@ impl World {
 
     fn carry(&mut self, site: usize, account: &AccountKey, id: u64, body: &Bytes) {
         // Answers find their way by number; those of an earlier life find nobody.
+        let restored = self.hub.restored;
         for arrival in self.arrivals(site) {
-            self.after(arrival, Happening::Events(site, account.clone(), id, body.clone()));
+            self.after(arrival, Happening::Events(restored, site, account.clone(), id, body.clone()));
         }
     }
 
@@ -157,7 +158,7 @@ impl World {
                 let last = self.process(site).map_or(0, |process| process.shown.last_seq);
                 let forked = answer.is_forked(carried.incarnation, last);
                 self.check.must(!forked, || format!("agent {site} takes itself for a copy"));
-                if mark < held {
+                if mark < held || answer.says_less(carried) {
                     self.hub_is_behind(site);
                 }
                 if mark > held.max(self.pending_mark(site)) {

@@ -48,7 +48,7 @@ pub(crate) enum Happening {
     /// A controller of a cluster acts on an object.
     Controller(usize, taffrail_core::object::Key),
     /// A request of an agent arrives at the broker's other side.
-    Events(usize, taffrail_core::id::AccountKey, u64, bytes::Bytes),
+    Events(u64, usize, taffrail_core::id::AccountKey, u64, bytes::Bytes),
     /// The hub lets an agent in.
     Joined(usize, u64, (taffrail_core::id::AccountKey, taffrail_core::id::ClusterName)),
     /// People look after things in the calm.
@@ -226,10 +226,13 @@ impl World {
             {
                 self.site_job(site, job);
             }
-            Happening::Hub(..) | Happening::Site(..) => {}
             Happening::Api(site, life, request) => self.api(site, life, request),
             Happening::Controller(site, key) => self.controller(site, &key),
-            Happening::Events(site, account, id, body) => self.hub_request(site, &account, id, body),
+            // What is on its way to a hub does not wait for the one that is restored in its place.
+            Happening::Events(restored, site, account, id, body) if restored == self.hub.restored => {
+                self.hub_request(site, &account, id, body);
+            }
+            Happening::Hub(..) | Happening::Site(..) | Happening::Events(..) => {}
             Happening::Joined(site, identity, member) => self.joined(site, identity, member),
             Happening::Calm => self.keep_calm(),
         }

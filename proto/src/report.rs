@@ -273,6 +273,12 @@ impl Answer {
         counts.then(|| (*seq).min(carried.last))
     }
 
+    /// Whether a receipt ends before events that have one: the hub's log is older than its own words.
+    pub fn says_less(&self, carried: Carried) -> bool {
+        let Answer::Receipt { incarnation, seq, .. } = self else { return false };
+        carried.from > 1 && (*incarnation, *seq + 1) < (carried.incarnation, carried.from)
+    }
+
     /// Whether another has used the numbers of this journal: the hub says so, or it has an event that was never sent from
     /// here. `sent` is the highest number that may have been.
     pub fn is_forked(&self, of: u64, sent: u64) -> bool {
@@ -484,5 +490,21 @@ mod tests {
         *request.proof.last_mut().unwrap() ^= 1;
         let changed = open_request(&request.encode_to_vec(), &of, &agent.public());
         assert!(matches!(changed, Err(Error::Proof(_))));
+    }
+
+    #[test]
+    fn a_receipt_that_ends_before_earlier_ones_shows_a_log_that_is_too_old() {
+        let receipt = |incarnation, seq| Answer::Receipt { incarnation, seq, epoch: 1, log_index: 9 };
+        let carried = |from| Carried { incarnation: 2, from, last: 0 };
+        for (answer, from, less) in [
+            (receipt(2, 5), 6, false),
+            (receipt(2, 4), 6, true),
+            (receipt(1, 9), 6, true),
+            (receipt(1, 9), 1, false),
+            (receipt(2, 8), 6, false),
+            (Answer::Refused(String::new()), 6, false),
+        ] {
+            assert_eq!(answer.says_less(carried(from)), less, "{answer:?} {from}");
+        }
     }
 }

@@ -292,6 +292,10 @@ impl Agent {
             Verdict::Take => {
                 let adopted = permit == Permit::Adopted && mark.epoch > self.held.mark.epoch;
                 self.waiting = None;
+                if adopted {
+                    // A restored log may not know that they are gone: each is confirmed again.
+                    self.gone.clear();
+                }
                 self.follow(&index, at);
                 if adopted {
                     self.instances.values_mut().for_each(|instance| instance.release(at));

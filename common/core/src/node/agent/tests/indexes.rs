@@ -257,6 +257,22 @@ fn a_restored_hub_rolls_nothing_back_before_it_has_adopted_the_cluster() {
 }
 
 #[test]
+fn a_removal_that_was_confirmed_to_a_lost_log_is_confirmed_to_the_one_that_adopts() {
+    let mut sim = Sim::new();
+    sim.deliver("old", 'a', objects(&["Secret"], "1"));
+    sim.change("old", |entry| entry.withdrawn = Some(Withdrawal::Cascade));
+    sim.pass(Span::secs(10));
+    assert_eq!((sim.step_of("old"), sim.said().iter().any(|said| said == "Withdrawn")), (None, true));
+    let held = sim.index.clone();
+    restored(&mut sim, Permit::Restore, 2);
+    assert_eq!(sim.said(), [""; 0]);
+    sim.index = held;
+    restored(&mut sim, Permit::Adopted, 3);
+    assert_eq!(sim.said(), ["Withdrawn"]);
+    assert_eq!(sim.step_of("old"), None);
+}
+
+#[test]
 fn a_prune_and_a_withdrawal_that_are_under_way_wait_for_the_adoption() {
     let mut sim = Sim::new();
     sim.deliver("web", 'a', objects(&["ConfigMap", "Service", "Secret"], "1"));
