@@ -5,11 +5,10 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use taffrail_testkit::apiserver::{ApiServer, Options};
 use taffrail_tests::harness::fleet::{BOUND, Fleet, Settings, tell_with};
 use taffrail_tests::harness::load::{Load, NAME};
 use taffrail_tests::harness::observer::Observer;
-use taffrail_tests::harness::{Agent, Random, join, wait_for};
+use taffrail_tests::harness::{Agent, Random, wait_for};
 
 use super::{AGENTS, HUB, LEASE, times};
 
@@ -169,59 +168,6 @@ async fn clocks_that_are_a_day_off_stop_nothing_and_change_no_order() {
         observer.judge().await
     })
     .await;
-}
-
-#[tokio::test]
-async fn a_hub_whose_clock_is_a_day_off_lets_clusters_in() {
-    let settings = Settings { hub: HUB, agents: AGENTS, clocks: true, ..Settings::default() };
-    tell_with("late", settings, async |fleet| {
-        let mut late = Vec::new();
-        for (name, ahead) in [("behind", -DAY), ("ahead", DAY)] {
-            fleet.clock.as_ref().context("a clock")?.set(ahead)?;
-            fleet.hub.restart().await?;
-            late.push(Newcomer::join(fleet, name).await.context(name)?);
-        }
-        fleet.clock.as_ref().context("a clock")?.set(0)?;
-        fleet.hub.restart().await?;
-        for newcomer in &mut late {
-            newcomer.agent.kill();
-            newcomer.agent.restart()?;
-            newcomer.has_started(fleet, 2).await?;
-        }
-        Ok(())
-    })
-    .await;
-}
-
-/// A cluster in memory that joins a fleet.
-struct Newcomer {
-    name: &'static str,
-    agent: Agent,
-    _api: ApiServer,
-    _folder: tempfile::TempDir,
-}
-
-impl Newcomer {
-    async fn join(fleet: &Fleet, name: &'static str) -> Result<Newcomer> {
-        let folder = tempfile::tempdir()?;
-        let api = ApiServer::start(Options::default()).await?;
-        let kubeconfig = folder.path().join("kubeconfig");
-        fs::write(&kubeconfig, api.kubeconfig())?;
-        let token = join(&fleet.hub, name, &[]).await?;
-        let agent = Agent::start(folder.path(), &kubeconfig, &fleet.hub, &token)?;
-        let newcomer = Newcomer { name, agent, _api: api, _folder: folder };
-        newcomer.has_started(fleet, 1).await?;
-        Ok(newcomer)
-    }
-
-    /// So many starts of its agent are in the log: its credentials were good for the bus.
-    async fn has_started(&self, fleet: &Fleet, times: usize) -> Result<()> {
-        wait_for(&format!("{times} starts of {} are told", self.name), BOUND, async || {
-            let told = fleet.hub.events(&["--cluster", self.name, "--kind", "AgentStarted"]).await?;
-            Ok((told.len() >= times).then_some(()))
-        })
-        .await
-    }
 }
 
 /// An agent dies, the hub says so; it comes back, and the hub says so.
