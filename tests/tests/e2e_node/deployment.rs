@@ -69,12 +69,12 @@ async fn the_pod_may_be_deleted_in_the_middle(ground: &Ground, agent: &Pod) -> R
         Ok((map["data"]["version"] == "2").then_some(()))
     })
     .await?;
+    let mut stated = metric(agent, "events").await?;
     ground.pods(HOME).delete(name(agent), &DeleteParams::default()).await.context("delete the pod")?;
     let instance = ground.instance("web").await?;
     let over = instance["runningCommit"] == *second && instance["health"] == "Healthy";
     ensure!(!over, "the delivery was over already: {instance}");
-    // The last word of the dying pod on how many events there are; its end is an error of the question.
-    let mut stated = 0;
+    // The last word of the dying pod on how many events there are, if it has one; its end is an error of the question.
     while let Ok(events) = metric(agent, "events").await {
         stated = events;
     }
