@@ -6,7 +6,7 @@ use taffrail_core::catalog::MaxDeletes;
 use taffrail_core::cluster::{Chain, Number};
 use taffrail_core::desired::{Entry, Index, Mark, Withdrawal};
 use taffrail_core::digest::Digest;
-use taffrail_core::event::HubFact;
+use taffrail_core::event::{HubEvent, HubFact};
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::object::Key;
 use taffrail_core::time::At;
@@ -142,8 +142,7 @@ impl Check {
 
     /// The durable log says something of its own that the judge goes by.
     fn tell(&mut self, header: &Header, body: &[u8]) {
-        let decoded = decode_body(body).ok().and_then(|(payload, _)| decode(header, &payload).ok());
-        let Some(Decoded::Hub(event)) = decoded else { return };
+        let Some(event) = own_event(header, body) else { return };
         let cluster = event.context.cluster;
         match event.fact {
             HubFact::IndexRaised { mark, .. } => self.raised.extend(cluster.map(|name| (name, mark))),
@@ -375,6 +374,15 @@ impl Check {
             let whole = of != *account || counted_by != incarnation || counted == logged;
             self.must(whole, || format!("{of} counted {counted} events, and {logged} are in the log"));
         }
+    }
+}
+
+/// What a stored event of the hub's own says; `None` for one of an agent.
+pub(crate) fn own_event(header: &Header, body: &[u8]) -> Option<HubEvent> {
+    let (payload, _) = decode_body(body).ok()?;
+    match decode(header, &payload).ok()? {
+        Decoded::Hub(event) => Some(event),
+        _ => None,
     }
 }
 

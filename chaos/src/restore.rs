@@ -1,5 +1,6 @@
 //! A hub that lives on from an older copy of its disk, and the people who begin a new epoch once it knows.
 
+use crate::check::own_event;
 use crate::disk::Record;
 use crate::world::World;
 use taffrail_core::digest::Digest;
@@ -7,9 +8,8 @@ use taffrail_core::epoch::{self, GrantKind};
 use taffrail_core::event::{Actor, HubFact};
 use taffrail_core::node::hub::{Append, Command, Durable, Hub, Input, ReadOnly, Settings};
 use taffrail_core::time::Span;
-use taffrail_proto::event::{Decoded, decode, decode_header};
+use taffrail_proto::event::decode_header;
 use taffrail_proto::grant;
-use taffrail_proto::report::decode_body;
 use taffrail_proto::stored;
 
 /// What people would have to order again after a restore; no copy of this world is older than the last of these.
@@ -91,9 +91,7 @@ impl World {
         self.check.durable(&self.hub.log.records);
         self.say(|| format!("people begin epoch {next}"));
     }
-}
 
-impl World {
     /// Whether an agent remembers a newer index than a restored log, and cannot show it any more.
     fn index_is_lower(&self) -> bool {
         let Some(process) = self.hub.process.as_ref().filter(|_| self.hub.restored > 0) else { return false };
@@ -114,12 +112,8 @@ fn kind(record: &Record) -> String {
 /// The bundle that an event of the log names.
 fn bundle(record: &Record) -> Option<Digest> {
     let header = decode_header(&record.header).ok().filter(|header| header.kind == "BundleSealed")?;
-    let (payload, _) = decode_body(&record.body).ok()?;
-    match decode(&header, &payload).ok()? {
-        Decoded::Hub(event) => match event.fact {
-            HubFact::BundleSealed { digest, .. } => Some(digest),
-            _ => None,
-        },
+    match own_event(&header, &record.body)?.fact {
+        HubFact::BundleSealed { digest, .. } => Some(digest),
         _ => None,
     }
 }

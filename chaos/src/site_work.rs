@@ -26,7 +26,7 @@ pub(crate) struct Ask {
     pub(crate) app: AppId,
     /// The run that asks.
     pub(crate) run: u64,
-    /// The inventory in the cluster is asked for, too.
+    /// The inventory in the cluster is asked for, too, and these objects that left it.
     pub(crate) recall: Option<Vec<Key>>,
     /// The entry.
     pub(crate) entry: Box<Entry>,

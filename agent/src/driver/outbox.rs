@@ -169,14 +169,13 @@ impl Outbox {
             answer @ Answer::Receipt { .. } => {
                 let last = rows.last().map_or(0, |row| row.seq);
                 let carried = Carried { incarnation: self.incarnation, from, last };
-                let less = mark < held || answer.says_less(carried);
                 if let Some(seq) = answer.receipted(carried).filter(|seq| *seq >= from) {
                     self.receipt(seq, &rows, signed).await?;
                 }
                 if mark > held.max(self.prover.pending()) {
                     self.behind.notify_one();
                 }
-                if less {
+                if mark < held || answer.says_less(carried) {
                     self.prover.hub_is_behind();
                 }
                 Ok(true)

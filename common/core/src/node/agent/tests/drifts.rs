@@ -19,6 +19,15 @@ fn delivered() -> Sim {
     sim
 }
 
+/// Delivered with a policy that only reports drift.
+fn not_healed() -> Sim {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap", "Service"], "1")).policy.self_heal = false;
+    sim.send();
+    sim.pass(Span::secs(5));
+    sim
+}
+
 fn healed(sim: &mut Sim) -> Vec<(String, Vec<String>, String, u32)> {
     let facts = core::mem::take(&mut sim.facts);
     let healed = facts.into_iter().filter_map(|event| match event.fact {
@@ -82,10 +91,7 @@ fn an_object_without_our_label_is_not_taken_for_gone() {
 
 #[test]
 fn a_look_that_fails_is_not_done_again_at_once_although_more_was_lost_meanwhile() {
-    let mut sim = Sim::new();
-    sim.entry("web", 'a', objects(&["ConfigMap", "Service"], "1")).policy.self_heal = false;
-    sim.send();
-    sim.pass(Span::secs(10));
+    let mut sim = not_healed();
     sim.world.failing.insert(("inspect", key("Service")));
     sim.world.edit("Service", ".spec.ports", "kubectl-edit");
     sim.world.unlabel("Service");
@@ -98,10 +104,7 @@ fn a_look_that_fails_is_not_done_again_at_once_although_more_was_lost_meanwhile(
 
 #[test]
 fn without_self_heal_drift_is_reported_until_somebody_mends_it() {
-    let mut sim = Sim::new();
-    sim.entry("web", 'a', objects(&["ConfigMap", "Service"], "1")).policy.self_heal = false;
-    sim.send();
-    sim.pass(Span::secs(5));
+    let mut sim = not_healed();
     sim.said();
     sim.applied();
     sim.world.edit("ConfigMap", ".data.mode", "kubectl-edit");
