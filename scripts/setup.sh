@@ -40,8 +40,8 @@ system_libclang() {
 }
 
 # A kubelet runs on Linux alone.
-cluster_programs=(control-plane)
-[ "$(uname -s)" != Linux ] || cluster_programs+=(kubelet part)
+cluster_programs=(./control-plane sigs.k8s.io/kwok/cmd/kwok)
+[ "$(uname -s)" != Linux ] || cluster_programs+=(./kubelet ./part)
 clusters_id() { cat tests/clusters/go.mod tests/clusters/go.sum tests/clusters/*/*.go | sha256sum | cut -c1-16; }
 
 # --- what is needed, in order: name, its version, the file that proves it ---
@@ -52,8 +52,7 @@ mutants_done() { done_as cargo-mutants "$CARGO_MUTANTS_VERSION" "$bin/cargo-muta
 nats_done() { done_as nats-server "$NATS_WHEEL_VERSION" "$bin/nats-server"; }
 kustomize_done() { done_as kustomize "$KUSTOMIZE_VERSION" "$bin/kustomize"; }
 kubectl_done() { have kubectl; }
-kwok_done() { done_as kwok "$KWOK_VERSION" "$bin/kwok"; }
-clusters_done() { done_as clusters "$(clusters_id)" "$bin/${cluster_programs[-1]}"; }
+clusters_done() { done_as clusters "$(clusters_id)" "$bin/${cluster_programs[-1]##*/}"; }
 node_done() { done_as node "$NODE_PACKAGES" "$TAFFRAIL_CACHE/node/usr/bin/containerd"; }
 
 check_prerequisites() {
@@ -94,7 +93,7 @@ place() { # FILE DESTINATION
   chmod 755 "$1" && mkdir -p "$(dirname "$2")" && mv "$1" "$2"
 }
 go_install() { # PACKAGE@VERSION NAME
-  GOBIN="$tmp/go" GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install -trimpath -ldflags '-s -w' "$1"
+  GOBIN="$tmp/go" GOFLAGS=-buildvcs=false CGO_ENABLED=0 go install -trimpath -gcflags all=-dwarf=false -ldflags '-s -w' "$1"
   place "$tmp/go/$2" "$bin/$2"
 }
 npm_kubectl() { # DESTINATION
@@ -147,13 +146,14 @@ get_kustomize() {
 get_kubectl() {
   if have npm && have python3; then npm_kubectl "$bin/kubectl"; else say "no kubectl and no npm: the tests that compare with kubectl will say so"; fi
 }
-# The programs of tests/clusters say which Kubernetes they are. Built in one go, one is linked while another compiles.
+# The programs of tests/clusters say which Kubernetes they are. Built in one go from one set of packages, one is linked
+# while another compiles; without what only a debugger reads, which is an eighth of the compiler's time.
 get_clusters() {
   local v=k8s.io/component-base/version minor="${KUBERNETES_VERSION#v1.}" program
   mkdir "$tmp/clusters"
-  (cd tests/clusters && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/clusters/" -ldflags \
-    "-s -w -X $v.gitVersion=$KUBERNETES_VERSION -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}" "${cluster_programs[@]/#/./}")
-  for program in "${cluster_programs[@]}"; do place "$tmp/clusters/$program" "$bin/$program"; done
+  (cd tests/clusters && CGO_ENABLED=0 GOFLAGS=-buildvcs=false go build -trimpath -o "$tmp/clusters/" -gcflags all=-dwarf=false \
+    -ldflags "-s -w -X $v.gitVersion=$KUBERNETES_VERSION -X $v.gitMajor=1 -X $v.gitMinor=${minor%%.*}" "${cluster_programs[@]}")
+  for program in "$tmp"/clusters/*; do place "$program" "$bin/${program##*/}"; done
   stamp clusters "$(clusters_id)"
 }
 # Unpacked, not installed: nothing of the system changes, and no service starts. Debian keeps one version of each.
@@ -172,10 +172,6 @@ get_node() {
   fi
   rm -rf "$TAFFRAIL_CACHE/node" && mv "$tmp/node" "$TAFFRAIL_CACHE/node"
   stamp node "$NODE_PACKAGES"
-}
-get_kwok() {
-  go_install "sigs.k8s.io/kwok/cmd/kwok@$KWOK_VERSION" kwok
-  stamp kwok "$KWOK_VERSION"
 }
 
 # ensure NAME WHAT: runs get_NAME unless NAME_done.
@@ -209,7 +205,6 @@ ensure kustomize "fetching kustomize $KUSTOMIZE_VERSION"
 [ "$goal" = demo ] && exit 0
 ensure kubectl "fetching kubectl"
 if have_go; then
-  ensure kwok "building kwok $KWOK_VERSION, about 2 minutes"
-  ensure clusters "building a Kubernetes $KUBERNETES_VERSION control plane and kubelet, about 6 minutes"
+  ensure clusters "building a Kubernetes $KUBERNETES_VERSION control plane, a kubelet and kwok, about 6 minutes"
   [ -n "$(why_no_node)" ] || ensure node "fetching containerd, runc and CNI plugins"
 fi
