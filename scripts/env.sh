@@ -9,10 +9,10 @@ export TAFFRAIL_CACHE="${TAFFRAIL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/taffrai
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$TAFFRAIL_CACHE/target}"
 
 # Checkouts share the folder, so that each finds the outside crates built. Cargo tells our own packages apart by their
-# path inside the checkout and by file times only, so what another checkout left of them goes, under cargo's own lock.
-# Two checkouts that work at the same time need a CARGO_TARGET_DIR each.
+# path inside the checkout and by file times only, so what another checkout left of them goes, under cargo's own lock;
+# unless scripts/kept.sh knows what it was built from. Two checkouts at the same time need a CARGO_TARGET_DIR each.
 _checkout="$(dirname "$_scripts")"
-if [ "$(cat "$CARGO_TARGET_DIR/.checkout" 2>/dev/null)" != "$_checkout" ]; then
+if [ "$(cat "$CARGO_TARGET_DIR/.checkout" 2>/dev/null)" != "$_checkout" ] && ! "$_scripts/kept.sh" take; then
   for _built in "$CARGO_TARGET_DIR"/*/.fingerprint; do
     if command -v flock >/dev/null && [ -e "$(dirname "$_built")/.cargo-lock" ]; then
       flock "$(dirname "$_built")/.cargo-lock" rm -rf "$_built"/taffrail-*
@@ -20,8 +20,9 @@ if [ "$(cat "$CARGO_TARGET_DIR/.checkout" 2>/dev/null)" != "$_checkout" ]; then
       rm -rf "$_built"/taffrail-*
     fi
   done
-  mkdir -p "$CARGO_TARGET_DIR" && echo "$_checkout" >"$CARGO_TARGET_DIR/.checkout"
 fi
+mkdir -p "$CARGO_TARGET_DIR" && echo "$_checkout" >"$CARGO_TARGET_DIR/.checkout"
+rm -f "$CARGO_TARGET_DIR/.kept" # what is built from here on may be of a tree that is being edited
 case ":$PATH:" in
   *":$TAFFRAIL_CACHE/bin:"*) ;;
   *) export PATH="$TAFFRAIL_CACHE/bin:$PATH" ;;

@@ -73,4 +73,5 @@ awk '
   END { printf "test: %d passed, %d failed, %d ignored, in %d suites\n", passed, failed, ignored, suites }
 ' "$output"/*
 [ -z "$without" ] || echo "test: $without"
+scripts/kept.sh write || true # a tree with changes is none that another checkout could know again
 exit "$status"

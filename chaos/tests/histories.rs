@@ -43,7 +43,7 @@ fn a_history_repeats_itself_to_the_last_step() {
 
 #[test]
 fn histories_that_once_failed_end_well() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/seed");
+    let folder = "seed";
     let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "histories are kept in {folder}");

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("find the root of the repository")?;
+    let package = env::var_os("CARGO_MANIFEST_DIR").context("start it with `cargo run -p taffrail-xtask`")?;
+    let root = Path::new(&package).parent().context("find the root of the repository")?;
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("tidy") => tidy::run(root),

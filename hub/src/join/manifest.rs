@@ -345,7 +345,7 @@ mod tests {
             ("daemonset", Form::DaemonSet, Rights::ClusterAdmin),
             ("namespaces", Form::Deployment, namespaces()),
         ] {
-            let path = format!("{}/../deploy/agent/{file}/agent.yaml", env!("CARGO_MANIFEST_DIR"));
+            let path = format!("../deploy/agent/{file}/agent.yaml");
             let made = manifest(&example(form, rights));
             if std::env::var_os("UPDATE_GOLDEN").is_some() {
                 std::fs::write(&path, &made).unwrap();

@@ -127,7 +127,7 @@ impl Report {
     /// # Errors
     /// When the file cannot be written.
     pub fn finish(self) -> Result<()> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+        let folder = PathBuf::from("target/bench");
         std::fs::create_dir_all(&folder).context("make target/bench")?;
         let path = folder.join(format!("{}.jsonl", self.name));
         let mut file =
