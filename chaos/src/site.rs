@@ -7,7 +7,6 @@ use crate::identity::Identity;
 use crate::kube::Watch;
 use crate::outbox::Outbox;
 use crate::plan::{Mistake, Point};
-use crate::prove::Prover;
 use crate::round::Round;
 use crate::site_work::Ask;
 use crate::world::{Happening, World};
@@ -18,6 +17,7 @@ use taffrail_core::digest::Digest;
 use taffrail_core::id::{AccountKey, AppId};
 use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
 use taffrail_core::object::Key;
+use taffrail_core::proof::Reasons;
 use taffrail_core::sync::Effect;
 use taffrail_core::time::At;
 use taffrail_proto::event::Numbering;
@@ -74,8 +74,10 @@ pub(crate) struct Process {
     pub(crate) shown: Shown,
     /// What sends.
     pub(crate) outbox: Outbox,
-    /// When it shows what it holds.
-    pub(crate) prover: Prover,
+    /// Why it shows what it holds.
+    pub(crate) reasons: Reasons,
+    /// How often decisions asked for that.
+    pub(crate) asks: u64,
     /// A drain that is being written asks for a proof.
     pub(crate) proves: bool,
     /// What is watched, by group, version and kind.

@@ -4,7 +4,6 @@ use crate::axis::Axis;
 use crate::disk::Journal;
 use crate::outbox::Outbox;
 use crate::plan::{Fault, Mistake};
-use crate::prove::Prover;
 use crate::site::{Process, Shown, SiteJob};
 use crate::world::{Happening, World};
 use std::collections::{BTreeMap, VecDeque};
@@ -13,6 +12,7 @@ use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::{Journal as JournalState, LostEvents};
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::node::agent::{Agent, Held, Input, Stored};
+use taffrail_core::proof::Reasons;
 use taffrail_core::sync::Limits;
 use taffrail_core::time::{At, Span};
 use taffrail_proto::event::Numbering;
@@ -114,7 +114,8 @@ impl World {
             mirrored: None,
             shown,
             outbox: Outbox::new(journal.receipted),
-            prover: Prover::default(),
+            reasons: Reasons::default(),
+            asks: 0,
             proves: false,
             watches: BTreeMap::new(),
             next_watch: 0,

@@ -4,20 +4,18 @@ use super::{RECEIPT, STOPPED, WAITING};
 use crate::identity::Member;
 use crate::journal::{OutboxRow, Snapshot};
 use bytes::Bytes;
-use std::time::Duration;
 use taffrail_core::cluster::Chain;
 use taffrail_core::desired::{Mark, Permit};
 use taffrail_core::digest::Digest;
 use taffrail_core::node::agent::Held;
+use taffrail_core::proof::Reasons;
+use taffrail_core::time::At;
 use taffrail_proto::event::decode_header;
 use taffrail_proto::index;
 use taffrail_proto::proof::Shown as Proof;
 use taffrail_runtime::telemetry;
 use tokio::sync::watch;
 use tokio::time::Instant;
-
-/// Shortest pause between two proofs for the same reason: a proof is as large as an index, and one that arrived is enough.
-const PROOF_EVERY: Duration = Duration::from_secs(10);
 
 /// What the driver has to show.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,19 +68,19 @@ fn waiting(bytes: &Bytes, member: &Member) -> Option<Held> {
     })
 }
 
-/// Decides when a request carries a proof.
+/// Makes the proof for a request that carries one.
 pub struct Prover {
     showing: watch::Receiver<Showing>,
     receipt: Option<Bytes>,
-    answered: u64,
-    behind: bool,
-    last: Option<Instant>,
+    reasons: Reasons,
+    /// From when its time is counted.
+    started: Instant,
 }
 
 impl Prover {
     /// A prover over what the driver shows, with the last receipt of the journal.
     pub fn new(showing: watch::Receiver<Showing>, receipt: Option<Bytes>) -> Prover {
-        Prover { showing, receipt, answered: 0, behind: false, last: None }
+        Prover { showing, receipt, reasons: Reasons::default(), started: Instant::now() }
     }
 
     /// Waits until there is something new to show, or a sign of the hub.
@@ -98,9 +96,8 @@ impl Prover {
     /// The proof that the next request carries, if one is due. `rows` follow the event `receipted` in the outbox.
     pub(super) fn due(&mut self, incarnation: u64, receipted: u64, rows: &[OutboxRow]) -> Option<Proof> {
         let showing = self.showing.borrow_and_update().clone();
-        let again = self.last.is_none_or(|last| last.elapsed() >= PROOF_EVERY);
-        let reason = showing.pending != Mark::default() || self.behind;
-        if showing.asked == self.answered && !(reason && again) {
+        self.reasons.asked(showing.asked);
+        if !self.reasons.is_due(showing.pending != Mark::default(), self.now()) {
             return None;
         }
         let hash = match rows.first() {
@@ -109,6 +106,7 @@ impl Prover {
             // The driver is about to show a newer one.
             None => return None,
         };
+        self.reasons.carried();
         Some(Proof {
             pending: showing.pending,
             index: showing.signed.map(|bytes| bytes.to_vec()),
@@ -119,14 +117,17 @@ impl Prover {
 
     /// The hub has the proof.
     pub(super) fn answered(&mut self) {
-        self.answered = self.showing.borrow().asked;
-        self.behind = false;
-        self.last = Some(Instant::now());
+        let now = self.now();
+        self.reasons.heard(now);
+    }
+
+    fn now(&self) -> At {
+        At(u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// The hub says less than it signed.
     pub(super) fn hub_is_behind(&mut self) {
-        self.behind = true;
+        self.reasons.hub_is_behind();
     }
 
     /// Keeps a receipt, to be shown later.

@@ -26,6 +26,7 @@ pub mod node;
 pub mod object;
 pub mod outbox;
 pub mod planner;
+pub mod proof;
 pub mod reconcile;
 pub mod selector;
 pub mod source;
