@@ -357,12 +357,6 @@ impl World {
             _ => false,
         };
         let Outputs { appends, replies, effects, appended_at, .. } = process.hub.step(input, at);
-        let last = appends.iter().rposition(|append| matches!(append, Append::Foreign(_)));
-        for (place, append) in appends.iter().enumerate() {
-            let signature = if last == Some(place) { signature } else { &[] };
-            let (header, body) = stored::encode(append, signature);
-            batch.records.push(Record { at: appended_at, header, body });
-        }
         let index = process.hub.state().index;
         for (token, reply) in replies {
             if let Some(asker) = process.asked.remove(&token) {
@@ -373,8 +367,12 @@ impl World {
         if repeats {
             self.seen.saw("a repeated event was met");
         }
-        for append in &appends {
-            self.witness(append);
+        let last = appends.iter().rposition(|append| matches!(append, Append::Foreign(_)));
+        for (place, append) in appends.into_iter().enumerate() {
+            self.witness(&append);
+            let signature = if last == Some(place) { signature } else { &[] };
+            let (header, body) = stored::encode(append, signature);
+            batch.records.push(Record { at: appended_at, header, body });
         }
     }
 

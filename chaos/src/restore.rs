@@ -82,11 +82,11 @@ impl World {
         let mut hub = Hub::new(state, Settings { lease: Span(3 * self.plan.heartbeat) });
         let command = Command::RaiseEpoch(signed);
         let out = hub.step(Input::Ordered { token: 1, actor: Actor::Person("ada".into()), command }, at);
-        let record = |append: &Append| {
+        let record = |append: Append| {
             let (header, body) = stored::encode(append, &[]);
             Record { at: out.appended_at, header, body }
         };
-        self.hub.log.write(out.appends.iter().map(record).collect());
+        self.hub.log.write(out.appends.into_iter().map(record).collect());
         self.hub.log.durable = self.hub.log.records.len();
         self.check.durable(&self.hub.log.records);
         self.say(|| format!("people begin epoch {next}"));

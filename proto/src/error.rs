@@ -48,6 +48,6 @@ pub(crate) fn there<T>(what: &'static str, name: &'static str, value: Option<T>)
 }
 
 /// An optional name: absent when empty.
-pub(crate) fn optional<T>(text: &str, parse: fn(&str) -> Result<T, BadName>) -> Result<Option<T>, Error> {
-    if text.is_empty() { Ok(None) } else { Ok(Some(parse(text)?)) }
+pub(crate) fn optional<T: TryFrom<String, Error = BadName>>(text: String) -> Result<Option<T>, Error> {
+    if text.is_empty() { Ok(None) } else { Ok(Some(T::try_from(text)?)) }
 }

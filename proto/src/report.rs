@@ -2,13 +2,12 @@
 
 use crate::error::{Error as Malformed, decode};
 use crate::event::parts::{mark, read_mark};
-use crate::event::{Decoded, Header, decode as decode_event, decode_header};
+use crate::event::{Header, agent_event, decode_header};
 use crate::proof::{self, Shown, Stated};
 use crate::sign::{self, Domain, Signs, Verifies, sha256};
 use crate::v1;
 use bytes::Bytes;
 use prost::Message;
-use std::sync::Arc;
 use taffrail_core::cluster::{Batch, Chain, Link, Vitals};
 use taffrail_core::desired::Mark;
 use taffrail_core::event::AgentEvent;
@@ -133,8 +132,8 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &impl Verifies) -> 
     let mut facts = Vec::new();
     for (header, payload) in request.headers.into_iter().zip(request.payloads) {
         let read = decode_header(&header)?;
-        let (link, fact) = link(&read, account, header, payload)?;
-        batch.incarnation = read.place.map_or(batch.incarnation, |place| place.incarnation);
+        batch.incarnation = read.place.as_ref().map_or(batch.incarnation, |place| place.incarnation);
+        let (link, fact) = link(read, account, header, payload)?;
         batch.links.push(link);
         facts.push(fact);
     }
@@ -142,26 +141,22 @@ pub fn open_request(bytes: &[u8], account: &AccountKey, key: &impl Verifies) -> 
 }
 
 fn link(
-    read: &Header,
+    read: Header,
     account: &AccountKey,
     header: Vec<u8>,
     payload: Vec<u8>,
 ) -> Result<(Link, Option<AgentEvent>), Error> {
-    let place = match &read.place {
-        Some(place) if place.account == *account => place,
+    let (seq, previous) = match &read.place {
+        Some(place) if place.account == *account => (place.seq, place.previous),
         Some(place) => return Err(Error::OtherAccount(place.account.to_string())),
         None => return Err(Error::OtherAccount(String::new())),
     };
     if sha256(&payload) != read.payload_digest {
-        return Err(Error::OtherPayload(place.seq));
+        return Err(Error::OtherPayload(seq));
     }
-    let fact = match decode_event(read, &payload) {
-        Ok(Decoded::Agent(event)) => Some(event),
-        _ => None,
-    };
+    let fact = agent_event(read, &payload);
     let hash = sha256(&header);
-    let (header, payload) = (Arc::from(header), Arc::from(payload));
-    Ok((Link { seq: place.seq, previous: place.previous, hash, header, payload }, fact))
+    Ok((Link { seq, previous, hash, header, payload }, fact))
 }
 
 /// What the hub answers.
@@ -309,8 +304,8 @@ pub fn encode_reply(
 }
 
 /// Payload and signature as they are stored beside a header.
-pub fn encode_body(payload: &[u8], signature: &[u8]) -> Vec<u8> {
-    v1::Body { payload: payload.to_vec(), signature: signature.to_vec() }.encode_to_vec()
+pub fn encode_body(payload: impl Into<Vec<u8>>, signature: &[u8]) -> Vec<u8> {
+    v1::Body { payload: payload.into(), signature: signature.to_vec() }.encode_to_vec()
 }
 
 /// Reads what [`encode_body`] wrote: the payload.

@@ -29,15 +29,14 @@ pub enum Error {
 }
 
 /// Header and body of one append. `signature` belongs to the last event of an agent's request.
-pub fn encode(append: &Append, signature: &[u8]) -> (Bytes, Bytes) {
+pub fn encode(append: Append, signature: &[u8]) -> (Bytes, Bytes) {
     match append {
         Append::Own(event) => {
-            let (header, payload) = encode_hub(event);
-            (header, encode_body(&payload, b"").into())
+            let (header, payload) = encode_hub(&event);
+            (header, encode_body(payload, b"").into())
         }
         Append::Foreign(foreign) => {
-            let header = Bytes::copy_from_slice(&foreign.link.header);
-            (header, encode_body(&foreign.link.payload, signature).into())
+            (foreign.link.header.into(), encode_body(foreign.link.payload, signature).into())
         }
     }
 }

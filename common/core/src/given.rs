@@ -12,7 +12,6 @@ use crate::source::{Sighting, Track};
 use crate::time::At;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub(crate) const URL: &str = "https://git.example.com/fleet.git";
@@ -152,8 +151,8 @@ pub(crate) fn link(incarnation: u64, seq: u64) -> Link {
         seq,
         previous: hash(incarnation, seq - 1),
         hash: hash(incarnation, seq),
-        header: Arc::from(seq.to_be_bytes().as_slice()),
-        payload: Arc::from([7u8].as_slice()),
+        header: Vec::from(seq.to_be_bytes()),
+        payload: Vec::from([7]),
     }
 }
 

@@ -27,17 +27,21 @@ macro_rules! name {
             /// # Errors
             /// [`BadName`] with the rule that `text` breaks.
             pub fn parse(text: &str) -> Result<$type, BadName> {
-                let check: fn(&str) -> bool = $check;
-                if check(text) {
-                    Ok($type(String::from(text)))
-                } else {
-                    Err(BadName { what: $what, text: String::from(text), rule: $rule })
-                }
+                $type::try_from(String::from(text))
             }
 
             /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = BadName;
+
+            fn try_from(text: String) -> Result<$type, BadName> {
+                let check: fn(&str) -> bool = $check;
+                if check(&text) { Ok($type(text)) } else { Err(BadName { what: $what, text, rule: $rule }) }
             }
         }
 

@@ -193,7 +193,7 @@ impl Driver {
         let Outputs { first, appends, replies, effects, appended_at } = self.hub.step(input, at);
         open.first.get_or_insert(first);
         let last_foreign = appends.iter().rposition(|append| matches!(append, Append::Foreign(_)));
-        for (position, append) in appends.iter().enumerate() {
+        for (position, append) in appends.into_iter().enumerate() {
             let signature = if last_foreign == Some(position) { signature } else { &[] };
             let record = record(append, appended_at, signature);
             open.bytes += record.header.len() + record.payload.len();

@@ -77,10 +77,8 @@ pub(super) fn exact(list: List, text: &str) -> Vec<u8> {
     key
 }
 
-/// Beginning of all keys of one list whose text begins so.
-pub(super) fn beginning(list: List, text: &str) -> Vec<u8> {
+fn put_beginning(list: List, text: &str, key: &mut Vec<u8>) {
     let text = &text.as_bytes()[..text.floor_char_boundary(TEXT_BYTES_MAX)];
-    let mut key = Vec::with_capacity(1 + text.len() + END.len() + 8);
     key.push(list as u8);
     for &byte in text {
         key.push(byte);
@@ -88,6 +86,12 @@ pub(super) fn beginning(list: List, text: &str) -> Vec<u8> {
             key.push(1);
         }
     }
+}
+
+/// Beginning of all keys of one list whose text begins so.
+pub(super) fn beginning(list: List, text: &str) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + text.len() + END.len() + 8);
+    put_beginning(list, text, &mut key);
     key
 }
 
@@ -110,7 +114,11 @@ pub(super) fn app_wanted(app: &str) -> (Vec<u8>, bool) {
 
 /// Rows of lists under construction: the events of one write, by list.
 #[derive(Default)]
-pub(super) struct Lists(BTreeMap<Vec<u8>, Vec<u64>>);
+pub(super) struct Lists {
+    rows: BTreeMap<Vec<u8>, Vec<u64>>,
+    /// The list that is looked for: an event of lists that are there allocates nothing.
+    wanted: Vec<u8>,
+}
 
 impl Lists {
     /// Puts an event into the list of each of its keys. Indexes rise from call to call.
@@ -124,13 +132,19 @@ impl Lists {
             (List::Kind, Some(keys.kind.as_str())),
         ];
         for (list, text) in texts.into_iter().filter_map(|(list, text)| Some((list, text?))) {
-            self.0.entry(exact(list, text)).or_default().push(index);
+            self.wanted.clear();
+            put_beginning(list, text, &mut self.wanted);
+            self.wanted.extend_from_slice(&END);
+            match self.rows.get_mut(&self.wanted) {
+                Some(indexes) => indexes.push(index),
+                None => drop(self.rows.insert(self.wanted.clone(), vec![index])),
+            }
         }
     }
 
     /// Every row: key and value, in the order of keys.
     pub(super) fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-        self.0.iter().flat_map(|(list, indexes)| {
+        self.rows.iter().flat_map(|(list, indexes)| {
             indexes.chunks(LIST_ROW_MAX).map(move |indexes| list_row(list, indexes))
         })
     }

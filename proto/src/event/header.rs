@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use taffrail_core::digest::Digest;
 use taffrail_core::event::{Actor, AgentEvent, Context, HubEvent};
-use taffrail_core::id::{AccountKey, AppId, ClusterName, CommitId};
+use taffrail_core::id::{AccountKey, AppId};
 use taffrail_core::time::At;
 
 /// Version of the payloads that are written.
@@ -96,9 +96,9 @@ fn header(kind: &str, context: &Context, payload: &[u8], place: Option<&Place>) 
 pub fn decode_header(bytes: &[u8]) -> Result<Header, Error> {
     let raw: v1::Header = message("Header", bytes)?;
     let context = Context {
-        cluster: optional(&raw.cluster, ClusterName::parse)?,
-        app: optional(&raw.app, AppId::parse)?,
-        commit: optional(&raw.commit, CommitId::parse)?,
+        cluster: optional(raw.cluster)?,
+        app: if raw.app.is_empty() { None } else { Some(AppId::parse(&raw.app)?) },
+        commit: optional(raw.commit)?,
         actor: Actor::parse(&raw.actor),
         cause: (raw.cause != 0).then_some(raw.cause),
         at: At(raw.at_ms),
@@ -108,7 +108,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, Error> {
         None
     } else {
         Some(Place {
-            account: AccountKey::parse(&raw.account)?,
+            account: AccountKey::try_from(raw.account)?,
             incarnation: raw.incarnation,
             seq: raw.seq,
             previous: digest("Header", "previous", &raw.previous)?,
@@ -135,4 +135,10 @@ pub fn decode(header: &Header, payload: &[u8]) -> Result<Decoded, Error> {
     }
     let fact = super::hub::decode(&header.kind, payload)?;
     Ok(fact.map_or(Decoded::Unknown, |fact| Decoded::Hub(HubEvent { context, fact })))
+}
+
+/// The fact of an agent behind its header, which is used up for it; `None` if it cannot be read.
+pub(crate) fn agent_event(header: Header, payload: &[u8]) -> Option<AgentEvent> {
+    let fact = super::agent::decode(&header.kind, payload).ok()??;
+    Some(AgentEvent { context: header.context, fact })
 }

@@ -145,7 +145,7 @@ pub fn decode(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> {
             HubFact::CommitSeen {
                 track: read_track(raw.track)?,
                 also: raw.also,
-                previous: optional(&raw.previous, CommitId::parse)?,
+                previous: optional(raw.previous)?,
                 author: raw.author,
                 subject: raw.subject,
                 committed_at: At(raw.committed_at_ms),
@@ -241,7 +241,7 @@ fn decode_cluster(kind: &str, payload: &[u8]) -> Result<Option<HubFact>, Error> 
         "ClusterLeaving" => HubFact::ClusterLeaving,
         "ClusterRemoved" => {
             let raw: v1::ClusterRemoved = message("ClusterRemoved", payload)?;
-            HubFact::ClusterRemoved { account: optional(&raw.account, AccountKey::parse)? }
+            HubFact::ClusterRemoved { account: optional(raw.account)? }
         }
         "ClusterSilent" => {
             let raw: v1::ClusterSilent = message("ClusterSilent", payload)?;

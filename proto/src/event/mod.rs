@@ -9,5 +9,6 @@ pub mod parts;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use header::agent_event;
 pub use header::{Decoded, Header, Place, decode, decode_header, encode_agent, encode_hub};
 pub use numbering::{Numbered, Numbering};

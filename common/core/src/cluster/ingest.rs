@@ -3,7 +3,6 @@
 use super::state::{Chain, Enrolment, Number};
 use crate::desired::{Index, Mark};
 use crate::digest::Digest;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 /// One event of an agent as it was transmitted, with what the edge computed of it.
@@ -16,9 +15,9 @@ pub struct Link {
     /// SHA-256 of this header's bytes.
     pub hash: Digest,
     /// The header, byte for byte.
-    pub header: Arc<[u8]>,
+    pub header: Vec<u8>,
     /// The payload, byte for byte; its digest stands in the header and was checked at the edge.
-    pub payload: Arc<[u8]>,
+    pub payload: Vec<u8>,
 }
 
 /// What an agent says of itself with every request. It decides nothing; it is shown.

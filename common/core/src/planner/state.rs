@@ -174,11 +174,11 @@ pub fn raise(state: &mut State, epoch: u64, index: u64, enrolled: impl Iterator<
     }
 }
 
-/// Applies what an agent says of one instance.
-pub fn report(state: &mut State, cluster: &ClusterName, app: &AppId, said: Report) {
-    let desired = state.fleet.entry(cluster.clone()).or_default();
-    if desired.index.entries.contains_key(app) {
-        desired.reports.insert(app.clone(), said);
+/// Applies what an agent says of one instance. What no index has (any more) is nothing to remember.
+pub fn report(state: &mut State, cluster: &ClusterName, app: &AppId, status: &Status, at: At, index: u64) {
+    let desired = state.fleet.get_mut(cluster).filter(|desired| desired.index.entries.contains_key(app));
+    if let Some(desired) = desired {
+        desired.reports.insert(app.clone(), Report { status: status.clone(), at, index });
     }
 }
 

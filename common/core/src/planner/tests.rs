@@ -244,10 +244,10 @@ fn reports_and_confirmations_count_for_what_the_index_names() {
         flaps: 0,
     };
     let said = Report { status, at: At(1), index: 5 };
-    report(&mut given.state, &cluster("prod"), &app("fleet/none"), said.clone());
+    report(&mut given.state, &cluster("prod"), &app("fleet/none"), &said.status, said.at, said.index);
     state::withdrawn(&mut given.state, &cluster("prod"), &app("fleet/web"), None);
     assert!(given.desired().reports.is_empty() && given.desired().withdrawn.is_empty());
-    report(&mut given.state, &cluster("prod"), &app("fleet/web"), said);
+    report(&mut given.state, &cluster("prod"), &app("fleet/web"), &said.status, said.at, said.index);
     assert_eq!(given.desired().reports.len(), 1);
     given.wanted.clear();
     given.plan();

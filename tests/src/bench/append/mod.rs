@@ -23,6 +23,9 @@ const BAR: f64 = 0.6;
 /// Requests of one trial over all writers: some tenths of a second on a quick disk.
 const REQUESTS: usize = 8_192;
 
+/// Least requests of one writer in a trial: large ones fill and empty the hub's path, and of fewer that is all one sees.
+const REQUESTS_EACH_MIN: usize = 16;
+
 /// Most requests of one writer in a trial, so that one writer alone ends in seconds on a slow disk.
 const REQUESTS_EACH_MAX: usize = 1_024;
 
@@ -40,7 +43,7 @@ pub async fn run(size: Size) -> Result<()> {
     let raws = [(Rows::Events, "rows alone"), (Rows::Indexed, "rows and indexes")];
     for (writers, batch) in LINES {
         let requests = (REQUESTS / batch / share).clamp(writers, REQUESTS_EACH_MAX * writers);
-        let each = (requests / writers).max(4);
+        let each = (requests / writers).max(REQUESTS_EACH_MIN);
         for (rows, beside) in raws {
             let raw = Raw::open(&folder.sub(&format!("raw-{writers}-{batch}-{beside}"))?)?;
             // Once unmeasured, so that both sides are warm.

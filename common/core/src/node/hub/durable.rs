@@ -4,7 +4,6 @@ use crate::catalog::Placement;
 use crate::cluster::Chain;
 use crate::event::{AgentEvent, AgentFact, HubEvent, HubFact};
 use crate::id::{AccountKey, AppId, ClusterName};
-use crate::planner::Report;
 use crate::time::At;
 use crate::{catalog, cluster, epoch, planner, source};
 use alloc::collections::BTreeMap;
@@ -45,8 +44,7 @@ impl Durable {
     }
 
     /// Applies a fact of an agent: its place in the chain, and what it says if it can be read.
-    ///
-    /// Returns the cluster that it is about; `None` if the account is unknown (its cluster was removed).
+    /// One of an unknown account (its cluster was removed) counts, and says nothing.
     pub fn agent_event(
         &mut self,
         index: u64,
@@ -54,21 +52,19 @@ impl Durable {
         account: &AccountKey,
         chain: Chain,
         event: Option<&AgentEvent>,
-    ) -> Option<ClusterName> {
+    ) {
         self.clusters.advance(account, chain);
         self.stand_at(index, appended_at);
-        let name = self.clusters.accounts.get(account)?.clone();
-        let event = event?;
+        let Some((name, event)) = self.clusters.accounts.get(account).zip(event) else { return };
         match (&event.fact, &event.context.app) {
             (AgentFact::InstanceChanged(status), Some(app)) => {
-                let said = Report { status: status.clone(), at: appended_at, index };
-                planner::report(&mut self.planner, &name, app, said);
+                planner::report(&mut self.planner, name, app, status, appended_at, index);
             }
             (AgentFact::Withdrawn { since, .. }, Some(app)) => {
-                planner::state::withdrawn(&mut self.planner, &name, app, *since);
+                planner::state::withdrawn(&mut self.planner, name, app, *since);
             }
             (AgentFact::Started { version, kubernetes, .. }, _) => {
-                let cluster = self.clusters.clusters.get_mut(&name);
+                let cluster = self.clusters.clusters.get_mut(name);
                 if let Some(enrolment) = cluster.and_then(|cluster| cluster.enrolment.as_mut()) {
                     enrolment.agent_version.clone_from(version);
                     enrolment.kubernetes_version.clone_from(kubernetes);
@@ -76,7 +72,6 @@ impl Durable {
             }
             _ => {}
         }
-        Some(name)
     }
 
     /// What Git wants on a cluster: by app, or why an app cannot be placed.

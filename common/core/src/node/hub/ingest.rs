@@ -41,7 +41,7 @@ impl Hub {
         &mut self,
         token: u64,
         account: &AccountKey,
-        batch: &Batch,
+        batch: Batch,
         facts: Vec<Option<AgentEvent>>,
         at: At,
     ) {
@@ -60,7 +60,7 @@ impl Hub {
             }
         }
         let Some((_, _, enrolment)) = self.durable.clusters.by_account(account) else { return };
-        match cluster::ingest(enrolment, batch) {
+        match cluster::ingest(enrolment, &batch) {
             Ingested::Forged { reason, seq, forked } => {
                 self.refuse_events(account, reason, batch.incarnation, seq, at);
                 let reason = reason.to_string();
@@ -77,20 +77,23 @@ impl Hub {
                 let accepted = u64::try_from(batch.links.len() - from).unwrap_or(u64::MAX);
                 let waiting = batch.vitals.waiting.saturating_sub(accepted);
                 self.vitals.insert(name.clone(), Vitals { waiting, ..batch.vitals });
-                for (link, event) in batch.links.iter().zip(facts).skip(from) {
+                let silent = batch.links.is_empty();
+                for (link, event) in batch.links.into_iter().zip(facts).skip(from) {
                     let index = self.durable.index + 1;
                     let place = Chain { incarnation: batch.incarnation, seq: link.seq, hash: link.hash };
                     let appended_at = self.out.appended_at;
                     self.durable.agent_event(index, appended_at, account, place, event.as_ref());
                     let cluster = name.clone();
-                    self.out.appends.push(Append::Foreign(Foreign { cluster, link: link.clone(), event }));
+                    self.out.appends.push(Append::Foreign(Foreign { cluster, link, event }));
                 }
                 let desired = self.durable.planner.fleet.get(&name);
                 let mark = desired.map(|desired| desired.index.mark).unwrap_or_default();
                 if desired.is_some_and(|desired| !desired.withdrawn.is_empty()) {
                     self.dirty(name.clone());
                 }
-                self.let_go(&name, batch, at);
+                if silent {
+                    self.let_go(&name, batch.vitals, at);
+                }
                 self.out.replies.push((token, Reply::Receipt { chain, mark }));
             }
         }
@@ -98,13 +101,13 @@ impl Hub {
 
     /// Removes a cluster that is emptied once its agent says that nothing of it is on the way: it holds the empty index,
     /// and has a receipt for each of its events. Its account ends with it, and what came later would be lost.
-    fn let_go(&mut self, name: &ClusterName, batch: &Batch, at: At) {
+    fn let_go(&mut self, name: &ClusterName, vitals: Vitals, at: At) {
         let Some(cluster) = self.durable.clusters.clusters.get(name).filter(|cluster| cluster.leaving) else {
             return;
         };
         let index = self.durable.planner.fleet.get(name).map(|desired| &desired.index);
-        let empty = index.is_none_or(|index| index.entries.is_empty() && index.mark <= batch.vitals.held);
-        if empty && batch.links.is_empty() && batch.vitals.waiting == 0 {
+        let empty = index.is_none_or(|index| index.entries.is_empty() && index.mark <= vitals.held);
+        if empty && vitals.waiting == 0 {
             let account = cluster.enrolment.as_ref().map(|enrolment| enrolment.account.clone());
             let context = Context::new(Actor::Hub, at).cluster(name);
             self.record(HubEvent { context, fact: HubFact::ClusterRemoved { account } });

@@ -167,7 +167,7 @@ impl Hub {
             Input::Failed(debt) => self.failed(&debt, at),
             Input::Ordered { token, actor, command } => self.order(token, &actor, &command, at),
             Input::Joining { token, request } => self.join(token, &request, at),
-            Input::Batched { token, account, batch, facts } => self.batch(token, &account, &batch, facts, at),
+            Input::Batched { token, account, batch, facts } => self.batch(token, &account, batch, facts, at),
             Input::Forged { token, account, reason, incarnation, seq } => {
                 self.forged(token, &account, reason, incarnation, seq, at);
             }

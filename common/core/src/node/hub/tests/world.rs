@@ -292,7 +292,7 @@ pub(super) fn request(cluster: &str) -> JoinRequest {
 pub(super) fn link(seq: u64, previous: Digest) -> Link {
     let header = format!("{seq} after {previous}");
     let hash = digest(&header);
-    Link { seq, previous, hash, header: header.into_bytes().into(), payload: Vec::new().into() }
+    Link { seq, previous, hash, header: header.into_bytes(), payload: Vec::new() }
 }
 
 pub(super) fn says(about: Option<&AppId>, fact: AgentFact) -> AgentEvent {
