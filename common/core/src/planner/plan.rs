@@ -71,6 +71,10 @@ fn wanted(
         _ => (bundle.digest, bundle.sealed, bundle.commit.clone(), bundle.trace.clone()),
     };
     let policy = policy(placement);
+    // What was taken over from before a restore and is not rendered here has no key to go with a new entry.
+    if held.is_some_and(|held| held.since.epoch < mark.epoch) && digest != bundle.digest {
+        return None;
+    }
     let reason = match held {
         None => format!("first delivery of commit {}", commit.short()),
         Some(held) if held.digest != digest => format!("commit {} changes it", commit.short()),

@@ -134,6 +134,23 @@ fn a_policy_reaches_the_cluster_without_a_new_bundle() {
 }
 
 #[test]
+fn what_a_restored_hub_took_over_and_has_not_rendered_changes_with_its_content_only() {
+    let mut given = delivered();
+    given.wanted.get_mut(&app("fleet/web")).unwrap().sync = SyncPolicy { automated: false, ..automated() };
+    given.evolve(&event(HubFact::Started { version: "1".into(), epoch: 4 }));
+    given.seal("fleet/web", 'b', 2);
+    given.wanted.get_mut(&app("fleet/web")).unwrap().sync =
+        SyncPolicy { automated: false, prune: false, ..automated() };
+    given.about_app("fleet/web", HubFact::Approved { digest: digest(1), reason: String::new() });
+    assert_eq!(given.plan(), [""; 0], "its bundle is not here, and a new entry would need the key");
+    let clusters = Vec::from([cluster("prod")]);
+    given.about_app("fleet/web", HubFact::SyncRequested { clusters, reason: String::new() });
+    assert_eq!(given.plan(), ["web: commit bbbbbbbbbb changes it"]);
+    let entry = &given.desired().index.entries[&app("fleet/web")];
+    assert_eq!((entry.policy.prune, entry.since.epoch), (false, 4));
+}
+
+#[test]
 fn a_manual_app_waits_for_a_person_and_takes_the_newest_bundle_then() {
     let mut given = Given::new();
     given.want("fleet/web");
