@@ -159,9 +159,10 @@ impl World {
                 let outcome = if lost { Inspected::Unreadable("no answer".into()) } else { found };
                 Input::Inspected { app, key, against: against.is_some(), outcome }
             }
-            Effect::Forget => {
+            Effect::Forget { run } => {
                 self.sites[site].api.inventories.remove(&app);
-                return None;
+                let outcome = if lost { Err(Unstored::Failed(problem("no answer"))) } else { Ok(()) };
+                Input::Stored { app, run, outcome }
             }
         };
         if lost {
@@ -385,7 +386,9 @@ impl World {
 fn failed(app: AppId, effect: Effect) -> Option<Input> {
     let no = || problem("the API server says no");
     Some(match effect {
-        Effect::Store { run, .. } => Input::Stored { app, run, outcome: Err(Unstored::Failed(no())) },
+        Effect::Store { run, .. } | Effect::Forget { run } => {
+            Input::Stored { app, run, outcome: Err(Unstored::Failed(no())) }
+        }
         Effect::EnsureNamespace { run, .. } => Input::NamespaceEnsured { app, run, problem: Some(no()) },
         Effect::Apply { run, object, commit, .. } => {
             Input::Applied { app, run, object, commit, outcome: Err(no()) }
@@ -395,6 +398,6 @@ fn failed(app: AppId, effect: Effect) -> Option<Input> {
             let outcome = Inspected::Unreadable("the API server says no".into());
             Input::Inspected { app, key, against: against.is_some(), outcome }
         }
-        Effect::Load { .. } | Effect::Forget => return None,
+        Effect::Load { .. } => return None,
     })
 }

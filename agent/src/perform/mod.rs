@@ -58,16 +58,14 @@ impl Perform {
     }
 
     /// Runs an effect inside the trace of the commit that its app is at.
-    fn run(&self, app: &AppId, work: impl Future<Output = Option<Input>> + Send + 'static) {
+    fn run(&self, app: &AppId, work: impl Future<Output = Input> + Send + 'static) {
         let handle = self.handle.clone();
         let span = tracing::info_span!("effect", app = %app);
         if let Some(trace) = self.traces.get(app) {
             adopt(&span, trace);
         }
         let run = async move {
-            if let Some(input) = work.await {
-                handle.input(input).await;
-            }
+            handle.input(work.await).await;
         };
         self.tasks.spawn(run.instrument(span));
     }
@@ -96,7 +94,7 @@ impl Performer for Perform {
     }
 }
 
-async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Input> {
+async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Input {
     match effect {
         Effect::Load { run, entry, recall } => {
             let loaded = load::load(&tools, &app, &entry, recall.as_deref())
@@ -106,7 +104,7 @@ async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Inpu
                 Ok((objects, recalled)) => (Ok(objects), recalled),
                 Err(message) => (Err(message), Recalled::default()),
             };
-            Some(Input::Loaded { app, run, objects, recalled })
+            Input::Loaded { app, run, objects, recalled }
         }
         Effect::Store { run, keys } => {
             let members = keys.into_iter().map(|(key, _)| key).collect();
@@ -115,30 +113,31 @@ async fn effect_of(tools: Arc<Tools>, app: AppId, effect: Effect) -> Option<Inpu
                 Ok(Written::Changed) => Err(Unstored::Changed),
                 Err(error) => Err(Unstored::Failed(problem(&error))),
             };
-            Some(Input::Stored { app, run, outcome })
+            Input::Stored { app, run, outcome }
         }
         Effect::EnsureNamespace { run, namespace } => {
             let problem: Option<Problem> = object::ensure_namespace(&tools, &namespace).await;
-            Some(Input::NamespaceEnsured { app, run, problem })
+            Input::NamespaceEnsured { app, run, problem }
         }
         Effect::Apply { run, object, commit, look_first } => {
             let outcome = object::apply(&tools, &app, &object, &commit, look_first).await;
-            Some(Input::Applied { app, run, object, commit, outcome })
+            Input::Applied { app, run, object, commit, outcome }
         }
         Effect::Delete { run, key, uid, .. } => {
             let outcome = object::delete(&tools, &app, &key, &uid).await;
-            Some(Input::Deleted { app, run, key, outcome })
+            Input::Deleted { app, run, key, outcome }
         }
         Effect::Inspect { key, pods, against, .. } => {
             let asked = against.is_some();
             let outcome = object::inspect(&tools, &app, &key, pods, against).await;
-            Some(Input::Inspected { app, key, against: asked, outcome })
+            Input::Inspected { app, key, against: asked, outcome }
         }
-        Effect::Forget => {
-            if let Err(error) = tools.inventories.remove(&app).await {
+        Effect::Forget { run } => {
+            let removed = tools.inventories.remove(&app).await.inspect_err(|error| {
                 tracing::warn!(app = %app, error = %error, "inventory of a withdrawn app not removed");
-            }
-            None
+            });
+            let outcome = removed.map_err(|error| Unstored::Failed(problem(&error)));
+            Input::Stored { app, run, outcome }
         }
     }
 }

@@ -220,6 +220,7 @@ impl Instance {
             return;
         }
         self.storing = Some(self.run);
+        self.forgetting = false;
         let keys = self.items.iter().map(|(key, item)| (key.clone(), item.version.clone())).collect();
         self.effects.push(Effect::Store { run: self.run, keys });
     }
@@ -242,7 +243,7 @@ impl Instance {
             self.store();
             return;
         }
-        self.unstored = problem.is_some();
+        self.unstored = problem.is_some() || self.forgetting;
         if self.step != Step::Storing || run != self.run {
             self.go_on_deleting(at);
             return;

@@ -209,6 +209,9 @@ pub enum Effect {
         /// Name the fields that applying this would take back.
         against: Option<Object>,
     },
-    /// Remove the inventory from the cluster; the app is gone.
-    Forget,
+    /// Remove the inventory from the cluster; the app is gone. Answered like a writing of it.
+    Forget {
+        /// The run.
+        run: u64,
+    },
 }

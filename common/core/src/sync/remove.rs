@@ -200,10 +200,16 @@ impl Instance {
     /// Deletes everything that may go.
     pub(super) fn begin_withdrawing(&mut self, at: At) {
         self.step = Step::Withdrawing;
+        self.forgetting = false;
         let goes = |(key, item): &(&Key, &Item)| !self.withdrawal_spares(key, item.keep);
         self.going = self.items.iter().filter(goes).map(|(key, _)| key.clone()).collect();
         self.due = self.going.iter().cloned().map(Turn).collect();
         self.withdraw(at);
+    }
+
+    /// Whether all that is left of a withdrawal is the inventory.
+    pub(super) fn is_forgetting(&self) -> bool {
+        self.step == Step::Withdrawing && self.forgetting
     }
 
     pub(super) fn withdraw(&mut self, at: At) {
@@ -212,10 +218,17 @@ impl Instance {
         }
         self.delete_some(at);
         if self.going.is_empty() && self.in_flight.is_empty() && self.storing.is_none() {
+            // The removal is one more writing: it must not land after that of an app that came back meanwhile.
+            if !core::mem::replace(&mut self.forgetting, true) {
+                self.storing = Some(self.run);
+                self.effects.push(Effect::Forget { run: self.run });
+                // From here on the inventory may be gone: an app that comes back writes it, after a restart too.
+                (self.unstored, self.applied, self.dirty) = (true, None, true);
+                return;
+            }
             let deleted = u32::try_from(self.deleted.len()).unwrap_or(u32::MAX);
             let kept = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
             self.facts.push((AgentFact::Withdrawn { since: Some(self.entry.since), deleted, kept }, at));
-            self.effects.push(Effect::Forget);
             self.step = Step::Gone;
         }
     }

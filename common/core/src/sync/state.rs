@@ -168,6 +168,8 @@ pub struct Instance {
     pub(super) due: BTreeSet<Turn>,
     pub(super) deleted: Vec<Key>,
     pub(super) storing: Option<u64>,
+    /// In withdrawing: nothing is left to delete, and the inventory's removal was asked for.
+    pub(super) forgetting: bool,
     pub(super) store_again: bool,
     pub(super) unstored: bool,
     /// The inventory in the cluster is to be read with the next bundle.
@@ -245,6 +247,7 @@ impl Instance {
             due: BTreeSet::new(),
             deleted: Vec::new(),
             storing: None,
+            forgetting: false,
             store_again: false,
             unstored,
             recall: true,

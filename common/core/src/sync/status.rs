@@ -123,10 +123,10 @@ impl Instance {
         self.state_after.get_or_insert(at.plus(FOLD));
     }
 
-    /// A bundle that is being fetched is no news, and neither is going through an entry again whose state was stated (after
-    /// a restart, or because something failed) until it comes to an end.
+    /// A bundle that is being fetched is no news, nor is an inventory that goes last. Neither is going through an entry again
+    /// whose state was stated (after a restart, or because something failed) until it comes to an end.
     fn is_quiet(&self) -> bool {
-        if self.step == Step::Loading && self.retry_at.is_none() {
+        if self.step == Step::Loading && self.retry_at.is_none() || self.is_forgetting() {
             return true;
         }
         let Some(stated) = &self.stated else { return false };

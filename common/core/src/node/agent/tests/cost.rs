@@ -73,7 +73,8 @@ impl Counted {
                 self.step(input);
             }
             if let Some((app, effect)) = self.pending.pop_front() {
-                self.sim.world.perform(app, effect).into_iter().for_each(|input| self.step(input));
+                let input = self.sim.world.perform(app, effect);
+                self.step(input);
             } else if let Some(due) = self.sim.agent.next_wake().filter(|due| *due <= end) {
                 self.sim.now = due.max(self.sim.now);
                 self.step(Input::Wake);

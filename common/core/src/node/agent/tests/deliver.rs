@@ -222,7 +222,7 @@ fn a_bundle_that_was_asked_for_by_an_older_run_is_not_taken() {
     sim.entry("web", 'a', objects(&WEB, "1"));
     sim.send();
     let (asked, effect) = sim.pending.pop_front().unwrap();
-    let late = sim.world.perform(asked, effect).unwrap();
+    let late = sim.world.perform(asked, effect);
     sim.entry("web", 'b', objects(&["Secret"], "1"));
     sim.send();
     sim.input(late);
@@ -236,7 +236,7 @@ fn answers_to_an_app_that_left_the_index_are_not_taken_for_answers_to_its_succes
     sim.entry("web", 'a', objects(&["Secret"], "1"));
     sim.send();
     let (asked, effect) = sim.pending.pop_front().unwrap();
-    let late = sim.world.perform(asked, effect).unwrap();
+    let late = sim.world.perform(asked, effect);
     sim.index.entries.clear();
     sim.send();
     sim.entry("web", 'b', objects(&["ConfigMap"], "1"));
@@ -410,9 +410,31 @@ fn a_content_that_comes_back_is_applied_although_the_answer_to_the_one_between_w
         sim.perform(0);
     }
     let (asked, effect) = sim.pending.pop_front().unwrap();
-    sim.world.perform(asked, effect).unwrap();
+    sim.world.perform(asked, effect);
     sim.restart();
     sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));
     assert_eq!(sim.world.objects[&key("ConfigMap")].content, object("ConfigMap", "1").content);
     assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn an_object_that_is_deleted_before_its_apply_is_answered_is_made_again_although_the_watch_listed_anew() {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap", "Secret"], "1"));
+    sim.send();
+    let config_map = |(_, effect): &(_, Effect)| matches!(effect, Effect::Apply { object, .. } if object.key == key("ConfigMap"));
+    while !sim.pending.iter().any(config_map) {
+        sim.perform(0);
+    }
+    let place = sim.pending.iter().position(config_map).unwrap();
+    let (asked, effect) = sim.pending.remove(place).unwrap();
+    sim.watch();
+    let late = sim.world.perform(asked, effect);
+    sim.world.shown.clear(); // the watch broke, and nobody tells of the object
+    sim.world.objects.remove(&key("ConfigMap"));
+    sim.world.list(&(String::new(), "v1".to_string(), "ConfigMap".to_string()));
+    sim.watch();
+    sim.input(late);
+    sim.pass(Span::secs(30));
+    assert!(sim.has("ConfigMap"));
 }

@@ -346,8 +346,8 @@ impl World {
     }
 
     /// Carries an effect out.
-    pub(super) fn perform(&mut self, app: AppId, effect: Effect) -> Option<Input> {
-        Some(match effect {
+    pub(super) fn perform(&mut self, app: AppId, effect: Effect) -> Input {
+        match effect {
             Effect::Load { run, entry, recall } => {
                 let known = self.bundles.get(&entry.digest).filter(|_| !self.no_bundles).cloned();
                 let recalled =
@@ -391,12 +391,12 @@ impl World {
                 let outcome = self.inspect(&key, against.as_ref());
                 Input::Inspected { app, key, against: against.is_some(), outcome }
             }
-            Effect::Forget => {
+            Effect::Forget { run } => {
                 self.inventory.remove(&app);
                 self.read.remove(&app);
-                return None;
+                Input::Stored { app, run, outcome: Ok(()) }
             }
-        })
+        }
     }
 }
 
@@ -526,9 +526,8 @@ impl Sim {
 
     /// Carries out one pending effect, by its place.
     pub(super) fn perform(&mut self, place: usize) {
-        if let Some((app, effect)) = self.pending.remove(place)
-            && let Some(input) = self.world.perform(app, effect)
-        {
+        if let Some((app, effect)) = self.pending.remove(place) {
+            let input = self.world.perform(app, effect);
             self.input(input);
         }
     }

@@ -274,7 +274,7 @@ fn what_was_applied_just_before_a_crash_is_still_ours_to_prune() {
         sim.perform(0);
     }
     let (asked, effect) = sim.pending.pop_front().unwrap();
-    sim.world.perform(asked, effect).unwrap();
+    sim.world.perform(asked, effect);
     sim.restart();
     sim.deliver("web", 'b', objects(&["ConfigMap"], "1"));
     assert_eq!((sim.phase("web"), sim.has("Secret")), (Phase::Synced, false));
@@ -307,7 +307,7 @@ fn a_late_answer_to_a_look_does_not_forget_an_object_that_is_being_applied() {
         sim.perform(0);
     }
     let (asked, effect) = sim.pending.pop_front().unwrap();
-    let missing = sim.world.perform(asked, effect).unwrap();
+    let missing = sim.world.perform(asked, effect);
     sim.input(missing.clone());
     assert!(matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))));
     sim.change("web", |entry| entry.withdrawn = Some(Withdrawal::Cascade));
@@ -527,4 +527,24 @@ fn what_failed_for_want_of_a_namespace_that_goes_is_tried_again_at_once() {
     sim.world.shown.push_back(Input::Gone { key: key("Namespace/web") });
     sim.pass(Span::secs(1));
     assert_eq!((sim.phase("web"), sim.has("ConfigMap")), (Phase::Synced, true));
+}
+
+#[test]
+fn an_app_that_comes_back_while_its_inventory_is_being_removed_writes_it_anew() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.said();
+    sim.change("web", |entry| entry.withdrawn = Some(Withdrawal::Orphan));
+    let asked = |(_, effect): &(_, Effect)| matches!(effect, Effect::Forget { .. });
+    let place = sim.pending.iter().position(asked).expect("the inventory is to go");
+    let (about, effect) = sim.pending.remove(place).unwrap();
+    sim.pass(Span::secs(10));
+    assert_eq!(sim.said(), [""; 0], "it is not withdrawn before its inventory is gone");
+    sim.change("web", |entry| entry.withdrawn = None);
+    sim.pass(Span::secs(10));
+    let late = sim.world.perform(about, effect);
+    sim.input(late);
+    sim.pass(Span::secs(10));
+    assert_eq!(sim.phase("web"), Phase::Synced);
+    assert_eq!(sim.world.inventory[&app("web")].len(), 1, "a removal that lasted took nothing newer");
 }
