@@ -258,7 +258,9 @@ impl Check {
 
     /// Whether a journal has receipts for events that a restored log does not have.
     pub(crate) fn misses(&self, account: &AccountKey, incarnation: u64) -> bool {
-        self.unadopted.contains(&(account.clone(), incarnation))
+        let of = (account.clone(), incarnation);
+        // Its agent may not have got the receipts, and have sent the events again.
+        self.unadopted.contains(&of) && self.logged.get(&of) < self.receipted.get(&of)
     }
 
     /// The index with this mark, if an agent took it durably.

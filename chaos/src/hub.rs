@@ -122,8 +122,8 @@ pub(crate) enum Found {
     Key(Request, Result<(PublicKey, u64), &'static str>),
     /// Revisions that moved, with the accepted head.
     News(Vec<(Track, CommitId, Option<CommitId>)>),
-    /// Accounts that are shown as connected.
-    Status(Vec<AccountKey>),
+    /// Accounts that are shown as connected, and when it was looked.
+    Status(Vec<AccountKey>, u64),
 }
 
 /// What waits for a batch to be durable.
@@ -328,7 +328,7 @@ impl World {
                 let at = self.hub_now();
                 let lease = Span(3 * self.plan.heartbeat);
                 let Some(process) = &self.hub.process else { return };
-                let found = crate::hub_work::answer(&process.hub, question, at, lease);
+                let found = crate::hub_work::answer(&process.hub, question, at, lease, self.now);
                 batch.outputs.push(Output::Found(found));
             }
         }

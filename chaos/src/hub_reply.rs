@@ -32,6 +32,7 @@ impl World {
             Asker::Joiner(site, identity) => {
                 self.check.answered(None, index, durable);
                 if let Reply::Joined { cluster, account } = reply {
+                    self.check.heard(account, self.now);
                     for arrival in self.arrivals(site) {
                         let member = (account.clone(), cluster.clone());
                         self.after(arrival, Happening::Joined(site, identity, member));

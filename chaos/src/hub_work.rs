@@ -56,7 +56,7 @@ fn secret() -> &'static SealingSecret {
 }
 
 /// Looks at a state, as the hub's shell does.
-pub(crate) fn answer(hub: &Hub, question: Question, at: At, lease: Span) -> Found {
+pub(crate) fn answer(hub: &Hub, question: Question, at: At, lease: Span, now: u64) -> Found {
     let state = hub.state();
     match question {
         Question::Key(request) => {
@@ -88,7 +88,7 @@ pub(crate) fn answer(hub: &Hub, question: Question, at: At, lease: Span) -> Foun
                 let connected = at.since(heard) <= lease && cluster.silent_since.is_none();
                 connected.then(|| enrolment.account.clone())
             });
-            Found::Status(connected.collect())
+            Found::Status(connected.collect(), now)
         }
     }
 }
@@ -106,13 +106,13 @@ impl World {
                 let pause = self.random.between(1, 200);
                 self.hub_after(pause, HubJob::Look(Look::Fetched(moved)));
             }
-            Found::Status(accounts) => {
+            Found::Status(accounts, at) => {
                 let lease = 3 * self.plan.heartbeat;
                 let age = self.hub_age();
                 for account in accounts {
-                    // A look waits for its batch, two fsyncs at most; an agent that just joined counts as heard.
+                    // An agent that just joined counts as heard, and so does everybody after a start.
                     if age > lease + 5_000 {
-                        self.check.shown_connected(&account, self.now, lease + 5_000);
+                        self.check.shown_connected(&account, at, lease + 5_000);
                     }
                 }
             }
@@ -377,7 +377,8 @@ impl World {
         let Some(site) = self.sites.iter().position(listens) else { return };
         for arrival in self.arrivals(site) {
             let life = self.sites[site].life;
-            self.after(arrival, Happening::Site(site, life, SiteJob::Index(sealed.clone())));
+            let comes = SiteJob::Index(self.hub.restored, sealed.clone());
+            self.after(arrival, Happening::Site(site, life, comes));
         }
     }
 

@@ -97,6 +97,12 @@ impl World {
     }
 
     fn invite(&mut self, site: usize) {
+        // Whoever wants a cluster in the fleet gives no order again that it should go.
+        let name = root_name(site);
+        self.people.orders.retain(|_, order| match &order.command {
+            Command::Cluster(cluster::Command::Remove(of) | cluster::Command::Empty(of)) => *of != name,
+            _ => true,
+        });
         self.identities += 1;
         let number = self.identities;
         let mut seed = [9; 32];
@@ -105,7 +111,7 @@ impl World {
         let key = Key::new(seed, on_the_curve(self.plan.seed));
         let identity = Identity { number, token, key: Arc::new(key), member: None };
         let expires_at = At(self.now).plus(TOKEN_ENDS);
-        let (cluster, labels) = (root_name(site), BTreeMap::from([("site".into(), site.to_string())]));
+        let (cluster, labels) = (name, BTreeMap::from([("site".into(), site.to_string())]));
         let invite = cluster::Command::Invite { cluster, labels, token, expires_at };
         self.give(Command::Cluster(invite), Some((site, identity)));
     }
@@ -132,7 +138,6 @@ impl World {
     pub(crate) fn joined(&mut self, site: usize, number: u64, member: (AccountKey, ClusterName)) {
         let Some(identity) = &mut self.sites[site].identity else { return };
         if identity.number == number && identity.member.is_none() {
-            self.check.heard(&member.0, self.now);
             identity.member = Some(member);
         }
     }

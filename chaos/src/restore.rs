@@ -60,6 +60,13 @@ impl World {
         self.seen.saw("the hub was restored from an older copy");
         self.say(|| format!("the hub's log is a copy with {length} events"));
         self.check.restored(&self.hub.log.records);
+        for site in &self.sites {
+            let knows = site.journal.as_ref().is_some_and(|journal| journal.index.is_some());
+            if let (Some(account), false) = (site.account(), knows) {
+                let mirrored = site.api.mark.as_ref().filter(|(of, ..)| of == account);
+                self.check.forgot(account, mirrored.map(|(_, mark, _)| *mark).unwrap_or_default());
+            }
+        }
         // The broker's folder is part of the copy, or the broker is another machine.
         if self.random.per_mille(500) {
             self.wipe();
@@ -100,7 +107,7 @@ impl World {
             let name = site.account().and_then(|account| state.clusters.accounts.get(account));
             let known = name.and_then(|name| state.planner.fleet.get(name)).map(|desired| desired.index.mark);
             let held = site.process.as_ref().map(|process| process.agent.held().mark);
-            known.zip(held).is_some_and(|(known, held)| held > known)
+            name.and(held).is_some_and(|held| held > known.unwrap_or_default())
         })
     }
 }

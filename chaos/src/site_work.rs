@@ -136,7 +136,7 @@ impl World {
         let welcome = self.broker.accounts.contains(&account);
         let stored = self.broker.indexes.get(&account).filter(|_| welcome).cloned();
         if let (Some(sealed), Some(arrival)) = (stored, self.arrivals(site).first().copied()) {
-            self.site_after(site, arrival, SiteJob::Index(sealed));
+            self.site_after(site, arrival, SiteJob::Index(self.hub.restored, sealed));
         }
     }
 
