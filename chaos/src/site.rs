@@ -130,8 +130,7 @@ pub(crate) enum SiteJob {
     Post(Box<Input>),
     /// A bundle was fetched, or not.
     Fetched(Ask),
-    /// An index comes, live or read; from a hub that was restored so often. What it said before does not arrive after that: a
-    /// restore takes longer than a message.
+    /// An index comes, live or read, from a hub that was restored so often.
     Index(u64, Bytes),
     /// The stored index is read, if the timer is still the one that counts.
     Look(u64),
@@ -240,10 +239,7 @@ impl World {
             SiteJob::Act(act) => self.begin(site, *act),
             SiteJob::Post(input) => self.post_site(site, *input),
             SiteJob::Fetched(ask) => self.fetched(site, ask),
-            SiteJob::Index(restored, sealed) if restored == self.hub.restored => {
-                self.index_comes(site, &sealed);
-            }
-            SiteJob::Index(..) => {}
+            SiteJob::Index(restored, sealed) => self.index_comes(site, restored, &sealed),
             SiteJob::Look(look) => self.look_for_index(site, look),
             SiteJob::Behind => self.read_index(site),
             SiteJob::Mirror => self.mirror(site),

@@ -101,7 +101,11 @@ impl World {
     }
 
     /// An index comes: opened, verified, and handed to the driver.
-    pub(crate) fn index_comes(&mut self, site: usize, sealed: &Bytes) {
+    pub(crate) fn index_comes(&mut self, site: usize, restored: u64, sealed: &Bytes) {
+        // What a hub said before it was replaced by an older copy does not arrive after that: a restore takes longer than a message.
+        if restored != self.hub.restored {
+            return;
+        }
         let hub = self.known(self.hub.signer.public());
         let Some(identity) = &self.sites[site].identity else { return };
         let (number, member) = (identity.number, identity.member.clone());
