@@ -17,7 +17,7 @@ const CLUSTER: &str = "restored";
 /// The client library's own word on each answer that is an error.
 const MEANT: &[&str] = &["kube_client::client::builder"];
 /// Writes of somebody else after the backup, so that the versions of before are not reached again before the agent asks: a
-/// starting API server writes about fifty objects of its own within two seconds.
+/// starting API server writes objects of its own.
 const WRITES: usize = 500;
 
 #[tokio::test]
