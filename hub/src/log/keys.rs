@@ -72,9 +72,14 @@ pub(super) fn blob(digest: &[u8; 32]) -> [u8; 33] {
 
 /// Beginning of all keys of one list with exactly this text.
 pub(super) fn exact(list: List, text: &str) -> Vec<u8> {
-    let mut key = beginning(list, text);
-    key.extend_from_slice(&END);
+    let mut key = Vec::with_capacity(1 + text.len() + END.len() + 8);
+    put_exact(list, text, &mut key);
     key
+}
+
+fn put_exact(list: List, text: &str, key: &mut Vec<u8>) {
+    put_beginning(list, text, key);
+    key.extend_from_slice(&END);
 }
 
 fn put_beginning(list: List, text: &str, key: &mut Vec<u8>) {
@@ -133,8 +138,7 @@ impl Lists {
         ];
         for (list, text) in texts.into_iter().filter_map(|(list, text)| Some((list, text?))) {
             self.wanted.clear();
-            put_beginning(list, text, &mut self.wanted);
-            self.wanted.extend_from_slice(&END);
+            put_exact(list, text, &mut self.wanted);
             match self.rows.get_mut(&self.wanted) {
                 Some(indexes) => indexes.push(index),
                 None => drop(self.rows.insert(self.wanted.clone(), vec![index])),

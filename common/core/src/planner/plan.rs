@@ -72,7 +72,8 @@ fn wanted(
     };
     let policy = policy(placement);
     // What was taken over from before a restore and is not rendered here has no key to go with a new entry.
-    if held.is_some_and(|held| held.since.epoch < mark.epoch) && digest != bundle.digest {
+    let taken_over = held.is_some_and(|held| held.since.epoch < mark.epoch);
+    if taken_over && digest != bundle.digest {
         return None;
     }
     let reason = match held {
@@ -82,9 +83,7 @@ fn wanted(
         Some(held) if held.approved != approved => String::from("its deletions were approved"),
         Some(_) if requested => String::from("a person asked for a sync"),
         // Keys travel with entries of the epoch only: what was taken over and is rendered here gets one.
-        Some(held) if held.since.epoch < mark.epoch && digest == bundle.digest => {
-            String::from("it is rendered again since the hub was restored")
-        }
+        Some(_) if taken_over => String::from("it is rendered again since the hub was restored"),
         Some(_) => return None,
     };
     let entry = Entry { since: mark, digest, sealed, commit, policy, approved, withdrawn: None, trace };

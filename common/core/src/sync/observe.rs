@@ -90,8 +90,8 @@ impl Instance {
     }
 
     /// A watch has shown every object of a kind. One that was applied while it did not watch, and that it does not show
-    /// now, may be gone already: nobody will tell, so it is looked at, once an apply under way is answered. A kind that is not `served` shows nothing, not even
-    /// that its objects are gone, so all of them are looked at. Whether there is any.
+    /// now, may be gone already: nobody will tell, so it is looked at, once an apply under way is answered. A kind that is
+    /// not `served` shows nothing, not even that its objects are gone, so all of them are looked at. Whether there is any.
     pub fn relisted(&mut self, (group, _, kind): &(String, String, String), served: bool, at: At) -> bool {
         let of_kind = |key: &&Key| key.group == *group && key.kind == *kind;
         let hidden: Vec<Key> = if served {
