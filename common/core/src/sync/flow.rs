@@ -122,9 +122,6 @@ impl Instance {
     /// What the inventory in the cluster names and the journal does not is a member that left the bundle: of a journal that
     /// was lost, or of a cluster that was restored. It leaves as any other, under the same guards.
     fn recall(&mut self, Recalled { strays, lacks }: Recalled) {
-        if core::mem::take(&mut self.recall) {
-            self.left.clear();
-        }
         self.unstored |= lacks;
         for Stray { key, version, uid, keep } in strays {
             if self.items.contains_key(&key) || self.objects.contains_key(&key) {
@@ -167,6 +164,8 @@ impl Instance {
             self.restate(at);
             return;
         }
+        // What the inventory named beside a bundle that was held is named again: of that bundle nothing became a member.
+        self.recall = false;
         for (key, object) in &self.objects {
             if let Some(item) = self.items.get_mut(key) {
                 // From the first apply on nobody can say which content it has until that is answered: an answer may be lost

@@ -1,6 +1,7 @@
 //! A cluster that is restored from a backup, and a journal that is lost: what the inventory in the cluster still knows.
 
 use super::model::*;
+use crate::catalog::MaxDeletes;
 use crate::event::AgentFact;
 use crate::event::agent::{Journal, Phase};
 use crate::node::agent::{Agent, Input};
@@ -99,6 +100,20 @@ fn what_left_the_inventory_is_looked_for_after_a_restore_although_the_inventory_
     sim.world.inventory = written;
     sim.pass(Span::secs(30));
     is_as_git_says(&sim, &second());
+}
+
+#[test]
+fn what_the_backup_has_of_a_bundle_that_a_guard_holds_is_found_again_with_the_next() {
+    let (mut sim, backup) = after_one_more_commit();
+    sim.restore(backup);
+    let held = objects(&["ConfigMap/leaves"], "1");
+    sim.entry("web", 'c', held).policy.max_deletes = MaxDeletes::Count(0);
+    sim.send();
+    sim.pass(Span::secs(30));
+    assert_eq!(sim.phase("web"), Phase::Parked);
+    sim.deliver("web", 'd', second());
+    is_as_git_says(&sim, &second());
+    assert_eq!(sim.phase("web"), Phase::Synced);
 }
 
 #[test]
