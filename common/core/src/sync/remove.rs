@@ -71,9 +71,9 @@ impl Instance {
     /// The oracle: what is to be deleted and waits for nothing has its turn.
     pub(super) fn check_due(&self) -> Result<(), String> {
         let idle = |key: &&Key| {
-            let waits = self.problems.contains_key(*key) || self.is_busy(key);
-            let known = self.live.get(*key);
-            !waits && known.map_or(self.inspect_at.get(key).is_none(), |live| !live.deleting)
+            let looked_at = self.inspect_at.get(key).is_some();
+            let waits = self.live.get(*key).is_none_or(|live| live.deleting) && looked_at;
+            !waits && !self.problems.contains_key(*key) && !self.is_busy(key)
         };
         let missed = |key: &&Key| self.goes(key) && idle(key) && !self.due.contains(&Turn(Key::clone(key)));
         if let Some(key) = self.items.keys().find(missed) {
@@ -108,10 +108,13 @@ impl Instance {
             if !self.goes(&key) || self.problems.contains_key(&key) || self.in_flight.contains(&key) {
                 continue;
             }
+            let looked_at = self.inspecting.contains(&key) || self.inspect_at.get(&key).is_some();
             match self.live.get(&key) {
-                None if self.inspecting.contains(&key) || self.inspect_at.get(&key).is_some() => {}
+                None if looked_at => {}
                 None => self.look(&key, at),
-                Some(live) if live.deleting => {}
+                Some(live) if live.deleting && looked_at => {}
+                // Somebody else deleted it: if it lost our label before, no watch shows its end.
+                Some(live) if live.deleting => self.look(&key, at.plus(DELETING_EVERY)),
                 Some(_) if self.is_others(&key) => self.removed(&key, false),
                 Some(live) => {
                     let (version, uid) = (item.version.clone(), live.uid.clone());

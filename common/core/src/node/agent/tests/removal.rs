@@ -448,6 +448,26 @@ fn returns(sim: &mut Sim, letter: char) {
 }
 
 #[test]
+fn the_end_of_an_object_that_somebody_deleted_and_that_lost_our_label_is_noticed_by_looking() {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap/goes", "ConfigMap"], "1")).policy.self_heal = false;
+    sim.send();
+    sim.pass(Span::secs(30));
+    sim.world.unlabel("ConfigMap/goes");
+    sim.watch();
+    sim.wait(Span(20));
+    sim.world.end("ConfigMap/goes");
+    // The look that was asked for is answered before the next bundle is there.
+    sim.entry("web", 'b', objects(&["ConfigMap"], "1"));
+    sim.send();
+    sim.pass(Span::secs(30));
+    assert_eq!((sim.step_of("web"), sim.phase("web")), (Some(Step::Pruning), Phase::Syncing));
+    sim.world.delete("ConfigMap/goes");
+    sim.pass(Span::secs(5));
+    assert_eq!((sim.step_of("web"), sim.phase("web")), (Some(Step::Resting), Phase::Synced));
+}
+
+#[test]
 fn what_returns_to_git_while_its_deletion_waits_is_applied_once_the_old_one_is_gone() {
     let mut sim = going();
     sim.applied();
