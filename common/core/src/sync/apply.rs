@@ -1,6 +1,7 @@
 //! Applying: stage after stage, a few requests in flight, then waiting for health before anything is deleted.
 
 use super::drift::Differs;
+use super::flow::unsure;
 use super::ports::{Applied, Effect, Fingerprint, Object, Problem};
 use super::state::{Instance, Item, Kinds, Member, Step};
 use crate::digest::Digest;
@@ -106,6 +107,7 @@ impl Instance {
         let look_first = self.drifts.contains(&key);
         let object = object.clone();
         self.keep_from_now_on(&object);
+        self.unsure_from_now_on(&object);
         self.in_flight.insert(key);
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
     }
@@ -154,6 +156,15 @@ impl Instance {
         self.keep(&object.key, true);
         self.touched.insert(object.key.clone());
         self.dirty = true;
+    }
+
+    /// An apply of an older run, which was answered since, may have left another content than the one that follows it.
+    fn unsure_from_now_on(&mut self, object: &Object) {
+        let item = self.items.get_mut(&object.key);
+        if item.is_some_and(|item| unsure(item, object)) {
+            self.touched.insert(object.key.clone());
+            self.dirty = true;
+        }
     }
 
     /// A watch has shown every object of a kind, or says that it cannot: what waited for that goes on.

@@ -168,10 +168,7 @@ impl Instance {
         self.recall = false;
         for (key, object) in &self.objects {
             if let Some(item) = self.items.get_mut(key) {
-                // From the first apply on nobody can say which content it has until that is answered: an answer may be lost
-                // with the process, and the content from before may come back.
-                if item.is_applied() && item.content != object.content {
-                    item.content = Digest::default();
+                if unsure(item, object) {
                     self.touched.insert(key.clone());
                     self.dirty = true;
                 }
@@ -352,6 +349,16 @@ impl Instance {
             message: problem.message.clone(),
         })
     }
+}
+
+/// From an apply on nobody can say which content an object has until that is answered: an answer may be lost, and the
+/// content from before may come back. Whether that changes the object.
+pub(super) fn unsure(item: &mut Item, object: &Object) -> bool {
+    let changes = item.is_applied() && item.content != object.content;
+    if changes {
+        item.content = Digest::default();
+    }
+    changes
 }
 
 /// Whether an object of the inventory carries `Prune=false`.

@@ -4,7 +4,8 @@ use super::model::*;
 use crate::desired::Mark;
 use crate::event::agent::Phase;
 use crate::health::{Cause, Health};
-use crate::sync::{Effect, Step};
+use crate::node::agent::Input;
+use crate::sync::{Effect, Problem, Step};
 use crate::time::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -415,6 +416,28 @@ fn a_content_that_comes_back_is_applied_although_the_answer_to_the_one_between_w
     sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));
     assert_eq!(sim.world.objects[&key("ConfigMap")].content, object("ConfigMap", "1").content);
     assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn a_content_that_comes_back_is_applied_although_an_older_apply_of_it_was_answered_late() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
+    sim.send();
+    sim.perform(0);
+    sim.entry("web", 'c', objects(&["ConfigMap"], "3"));
+    sim.send();
+    sim.perform(1);
+    sim.perform(0);
+    let (asked, effect) = sim.pending.pop_front().unwrap();
+    let Input::Applied { app, run, object: third, commit, .. } = sim.world.perform(asked, effect) else {
+        panic!("the third content is applied once the second one is answered")
+    };
+    let outcome = Err(Problem { cause: None, message: "no answer".into() });
+    sim.input(Input::Applied { app, run, object: third, commit, outcome });
+    sim.world.shown.clear(); // the same fields are ours, so that no watch tells
+    sim.deliver("web", 'd', objects(&["ConfigMap"], "2"));
+    assert_eq!(sim.world.objects[&key("ConfigMap")].content, object("ConfigMap", "2").content);
 }
 
 #[test]
