@@ -31,7 +31,8 @@ pub(crate) struct Live {
     pub(crate) healthy_at: u64,
     /// It carries `Prune=false`.
     pub(crate) keep: bool,
-    /// Why nobody has to delete it: its app was let go, or the journal that knew it is lost.
+    /// Nobody has to delete it: its app was let go, the journal that knew it is lost, or Git asked for it to be kept and the
+    /// agent heard of that.
     pub(crate) excused: bool,
 }
 

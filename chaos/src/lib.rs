@@ -31,6 +31,7 @@ mod restore;
 mod round;
 pub mod shrink;
 mod site;
+mod site_disk;
 mod site_life;
 mod site_work;
 pub mod situation;

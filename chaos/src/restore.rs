@@ -63,8 +63,7 @@ impl World {
         for site in &self.sites {
             let knows = site.journal.as_ref().is_some_and(|journal| journal.index.is_some());
             if let (Some(account), false) = (site.account(), knows) {
-                let mirrored = site.api.mark.as_ref().filter(|(of, ..)| of == account);
-                self.check.forgot(account, mirrored.map(|(_, mark, _)| *mark).unwrap_or_default());
+                self.check.forgot(account, site.mirrored(account).0);
             }
         }
         // The broker's folder is part of the copy, or the broker is another machine.

@@ -176,6 +176,12 @@ impl Site {
     pub(crate) fn account(&self) -> Option<&AccountKey> {
         Some(&self.identity.as_ref()?.member.as_ref()?.0)
     }
+
+    /// The mark and the number of the journal that the cluster remembers of this account; zeros if none.
+    pub(crate) fn mirrored(&self, account: &AccountKey) -> (Mark, u64) {
+        let ours = self.api.mark.as_ref().filter(|(of, ..)| of == account);
+        ours.map(|(_, mark, incarnation)| (*mark, *incarnation)).unwrap_or_default()
+    }
 }
 
 impl World {
@@ -354,44 +360,6 @@ impl World {
         self.commit(site, writes, Waiter::Driver);
         if self.site_dies(site, Point::Written) {
             self.crash_site(site);
-        }
-    }
-
-    /// Begins a transaction of the journal.
-    pub(crate) fn commit(&mut self, site: usize, writes: Vec<Write>, waiter: Waiter) {
-        let (pause, now) = (self.fsync(), self.now);
-        let at = &mut self.sites[site];
-        let (Some(journal), Some(process)) = (&mut at.journal, &mut at.process) else { return };
-        journal.waiting.push_back(writes);
-        process.syncing.push_back(waiter);
-        process.synced_at = process.synced_at.max(now) + pause;
-        let wait = process.synced_at - now;
-        self.site_after(site, wait, SiteJob::Synced);
-    }
-
-    /// The oldest transaction is on the disk, and the judge hears of it.
-    pub(crate) fn journal_synced(&mut self, site: usize) {
-        let Some(account) = self.sites[site].account().cloned() else { return };
-        let forget_row = self.has(Mistake::ForgetRow) && self.random.per_mille(100);
-        let Some(journal) = &mut self.sites[site].journal else { return };
-        let (incarnation, writes) = (journal.incarnation, journal.synced());
-        if forget_row && let Some(row) = journal.outbox.keys().next_back().copied() {
-            journal.outbox.remove(&row);
-        }
-        for write in writes {
-            match write {
-                Write::Gone(app) => {
-                    let objects = self.sites[site].api.objects.values_mut();
-                    let of_app = |live: &&mut crate::api::Live| {
-                        live.applied_by.as_ref().is_some_and(|of| of.to_string() == app)
-                    };
-                    objects.filter(of_app).for_each(|live| live.excused = true);
-                }
-                Write::Rows(rows, _) => self.check.numbered(&account, incarnation, &rows),
-                Write::Receipt(seq, _) => self.check.receipted(&account, incarnation, seq),
-                Write::Index(_, index) => self.check.took(&account, *index),
-                _ => {}
-            }
         }
     }
 

@@ -34,9 +34,7 @@ impl World {
         }
         let unwritten = self.strikes(Fault::ApiErrors, 200);
         let at = &mut self.sites[site];
-        let mirrored = at.api.mark.clone().filter(|(of, ..)| *of == account);
-        let (floor, incarnation) =
-            mirrored.map(|(_, mark, incarnation)| (mark, incarnation)).unwrap_or_default();
+        let (floor, incarnation) = at.mirrored(&account);
         let journal = at.journal.get_or_insert_with(|| Journal::new(incarnation + 1)).clone();
         let state = match (journal.next_seq, journal.incarnation) {
             (2.., _) => JournalState::Found,
