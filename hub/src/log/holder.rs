@@ -16,7 +16,7 @@ const BYTES_MAX: u64 = 64;
 
 /// The lock; it ends with its process at the latest.
 pub(super) struct Holder {
-    _locked: File,
+    locked: File,
 }
 
 impl Holder {
@@ -36,7 +36,16 @@ impl Holder {
         let text = format!("process {}\n", std::process::id());
         let written = file.set_len(0).and_then(|()| file.write_all(text.as_bytes()));
         written.map_err(|source| file_error("write", &path, source))?;
-        Ok(Holder { _locked: file })
+        Ok(Holder { locked: file })
+    }
+}
+
+impl Drop for Holder {
+    /// Closing the file would not do: a child process that is just being started has it open, too, until it runs its program.
+    fn drop(&mut self) {
+        if let Err(error) = flock(&self.locked, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the log's lock is not released before this process ends");
+        }
     }
 }
 
@@ -47,5 +56,21 @@ fn named(file: &mut File) -> String {
         Some(line) if line == format!("process {}", std::process::id()) => "this process".to_owned(),
         Some(line) => line.to_owned(),
         None => "another process".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_closed_is_free_though_a_child_process_has_its_files_still() {
+        let folder = tempfile::tempdir().unwrap();
+        let holder = Holder::take(folder.path()).unwrap();
+        let of_the_child = holder.locked.try_clone().unwrap();
+        assert!(matches!(Holder::take(folder.path()), Err(Error::InUse { .. })));
+        drop(holder);
+        Holder::take(folder.path()).unwrap();
+        drop(of_the_child);
     }
 }
