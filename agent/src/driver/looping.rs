@@ -1,6 +1,6 @@
 //! Drain, step, journal, perform.
 
-use super::number::{Ledger, folds};
+use super::number::{folds, number};
 use super::outbox::Sent;
 use super::prove::Showing;
 use super::{STOPPED, WAITING};
@@ -16,7 +16,7 @@ use taffrail_core::node::agent::{Act, Agent, Input, Outputs};
 use taffrail_core::object::Key;
 use taffrail_core::outbox::Outbox;
 use taffrail_core::time::At;
-use taffrail_proto::event::Numbering;
+use taffrail_proto::event::{Ledger, Numbering};
 use taffrail_proto::index::Verified;
 use taffrail_proto::journal as encoding;
 use taffrail_runtime::clock::Clock;
@@ -231,7 +231,7 @@ impl Driver {
         writes.extend(items.iter().flat_map(|(app, keys)| self.rows(app, keys)));
         let freed = self.sent.borrow_and_update().freed;
         self.ledger.outbox.freed(freed - std::mem::replace(&mut self.freed, freed));
-        writes.extend(self.ledger.number(facts));
+        writes.extend(number(&mut self.ledger, facts));
         if writes.iter().any(|write| matches!(write, Write::PutIndex { .. })) {
             writes.extend(self.unneeded());
         }

@@ -1,53 +1,24 @@
-//! Numbers and chains events while there is room, and keeps the folds of those that must wait.
+//! What the chain and the folds of a driver are to its journal.
 
 use crate::journal::{OutboxRow, Write};
 use taffrail_core::event::AgentEvent;
-use taffrail_core::id::AccountKey;
-use taffrail_core::outbox::{Fold, Name, Outbox};
-use taffrail_proto::event::{Numbered, Numbering};
+use taffrail_core::outbox::Fold;
+use taffrail_proto::event::{Entered, Ledger, Numbered};
 use taffrail_proto::journal as encoding;
 
 /// Settings of the journal with this beginning are folds.
 const FOLD: &str = "fold/";
 
-/// The chain, and the room that it has.
-#[derive(Clone, Debug)]
-pub(super) struct Ledger {
-    pub(super) chain: Numbering,
-    pub(super) outbox: Outbox,
-}
-
-impl Ledger {
-    /// What is to be written: first what waited and has room now, then what was stated, as far as there is room.
-    pub(super) fn number(&mut self, events: Vec<AgentEvent>) -> Vec<Write> {
-        let mut rows = Vec::new();
-        loop {
-            let now = self.outbox.drain(|event| size(&self.chain, event));
-            if now.is_empty() {
-                break;
-            }
-            self.append(now, &mut rows);
-        }
-        for event in events {
-            let now = self.outbox.state(event, |event| size(&self.chain, event));
-            self.append(now, &mut rows);
-        }
-        let account = &self.chain.account;
-        let folds = self.outbox.changes().into_iter().map(|(of, fold)| fold_write(&of, fold, account));
-        let mut writes: Vec<Write> = folds.collect();
-        if !rows.is_empty() {
-            writes.push(Write::AppendEvents { rows, last_hash: self.chain.last_hash });
-        }
-        writes
+/// What is to be written of facts that were stated, and of those that waited for room.
+pub(super) fn number(ledger: &mut Ledger, events: Vec<AgentEvent>) -> Vec<Write> {
+    let Entered { rows, folds } = ledger.enter(events);
+    let mut writes: Vec<Write> = folds.into_iter().map(|(name, fold)| fold_write(&name, fold)).collect();
+    if !rows.is_empty() {
+        let rows =
+            rows.into_iter().map(|Numbered { seq, header, payload }| OutboxRow { seq, header, payload });
+        writes.push(Write::AppendEvents { rows: rows.collect(), last_hash: ledger.chain.last_hash });
     }
-
-    fn append(&mut self, events: Vec<AgentEvent>, rows: &mut Vec<OutboxRow>) {
-        for event in events {
-            let row = row(&mut self.chain, event);
-            self.outbox.numbered(length(&row));
-            rows.push(row);
-        }
-    }
+    writes
 }
 
 /// Bytes of an event in the outbox.
@@ -63,21 +34,10 @@ pub(super) fn folds<'a>(
     folds.map(|(_, bytes)| encoding::decode_fold(bytes)).collect()
 }
 
-fn fold_write((app, kind): &Name, fold: Option<&Fold>, account: &AccountKey) -> Write {
-    let app = app.as_ref().map(ToString::to_string).unwrap_or_default();
-    let key = format!("{FOLD}{app}/{kind}");
+fn fold_write(name: &str, fold: Option<Vec<u8>>) -> Write {
+    let key = format!("{FOLD}{name}");
     match fold {
-        Some(fold) => Write::PutSetting { key, bytes: encoding::encode_fold(fold, account).into() },
+        Some(fold) => Write::PutSetting { key, bytes: fold.into() },
         None => Write::RemoveSetting { key },
     }
-}
-
-/// How long an event is once it is numbered.
-fn size(chain: &Numbering, event: &AgentEvent) -> u64 {
-    length(&row(&mut chain.clone(), event.clone()))
-}
-
-fn row(chain: &mut Numbering, event: AgentEvent) -> OutboxRow {
-    let Numbered { seq, header, payload } = chain.number(event);
-    OutboxRow { seq, header, payload }
 }

@@ -33,6 +33,13 @@ pub struct Numbered {
     pub payload: Bytes,
 }
 
+impl Numbered {
+    /// Bytes that it takes in an outbox.
+    pub fn length(&self) -> u64 {
+        (self.header.len() + self.payload.len()) as u64
+    }
+}
+
 impl Numbering {
     /// Gives an event the next number.
     pub fn number(&mut self, mut event: AgentEvent) -> Numbered {

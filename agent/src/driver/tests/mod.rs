@@ -4,7 +4,6 @@ mod looping;
 mod outbox;
 mod room;
 
-use super::number::Ledger;
 use std::time::Duration;
 use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::Journal;
@@ -12,7 +11,7 @@ use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context};
 use taffrail_core::id::{AccountKey, ClusterName};
 use taffrail_core::outbox::Outbox;
 use taffrail_core::time::At;
-use taffrail_proto::event::Numbering;
+use taffrail_proto::event::{Ledger, Numbering};
 use tokio::sync::watch;
 
 /// How long a fact may take before a test gives up.

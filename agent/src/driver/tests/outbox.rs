@@ -2,6 +2,7 @@
 
 use super::{PATIENCE, account, event, numbering, until, west};
 use crate::bus;
+use crate::driver::number::number;
 use crate::driver::{Outbox, Prover, Sent, Showing, Shown};
 use crate::identity::{Keys, Member};
 use crate::journal::{Error, FORKED, Journal, Memory, Write};
@@ -137,7 +138,7 @@ async fn house(events: usize, answers: &[Answer], heartbeat: Duration) -> House 
 async fn house_with(events: usize, answers: &[Answer], heartbeat: Duration, parked: Option<Parked>) -> House {
     let journal = Arc::new(Memory::new(INCARNATION));
     let mut numbering = numbering(INCARNATION, u64::MAX);
-    let written = numbering.number((0..events).map(|_| event("1.0.0")).collect());
+    let written = number(&mut numbering, (0..events).map(|_| event("1.0.0")).collect());
     journal.commit(written).await.unwrap();
 
     let keys = Arc::new(Keys::generate().unwrap());
@@ -319,7 +320,7 @@ async fn a_hub_that_knows_less_than_it_signed_is_shown_so() {
 /// Events of a run before.
 fn chain(incarnation: u64, count: usize) -> Chain {
     let mut numbering = numbering(incarnation, u64::MAX);
-    let writes = numbering.number((0..count).map(|_| event("0.9.0")).collect());
+    let writes = number(&mut numbering, (0..count).map(|_| event("0.9.0")).collect());
     let Some(Write::AppendEvents { rows, .. }) = writes.into_iter().next() else { panic!("rows") };
     let events = rows.into_iter().map(|row| (row.header, row.payload)).collect();
     Chain { incarnation, from: 1, events }

@@ -2,6 +2,7 @@
 
 use super::looping::{Running, index, mark, run_with, settle, web};
 use super::{numbering, started, until};
+use crate::driver::number::number;
 use crate::journal::{Journal, Memory, OutboxRow, Write};
 use std::sync::Arc;
 use taffrail_core::desired::Permit;
@@ -16,7 +17,7 @@ use taffrail_proto::sign::sha256;
 fn event_bytes() -> u64 {
     let fact = AgentFact::IndexRefused { mark: mark(1), reason: Refusal::BadSignature };
     let event = AgentEvent { context: Context::new(Actor::Agent, At(1_800_000_000_000)), fact };
-    match &numbering(3, u64::MAX).number(vec![event])[..] {
+    match &number(&mut numbering(3, u64::MAX), vec![event])[..] {
         [Write::AppendEvents { rows, .. }] => (rows[0].header.len() + rows[0].payload.len()) as u64,
         other => panic!("{other:?}"),
     }
