@@ -6,9 +6,10 @@ use taffrail_core::catalog::MaxDeletes;
 use taffrail_core::cluster::{Chain, Number};
 use taffrail_core::desired::{Entry, Index, Mark, Withdrawal};
 use taffrail_core::digest::Digest;
-use taffrail_core::event::{HubEvent, HubFact};
+use taffrail_core::event::{AgentEvent, AgentFact, HubEvent, HubFact};
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::object::Key;
+use taffrail_core::outbox::Name;
 use taffrail_core::time::At;
 use taffrail_proto::event::{Decoded, Header, Numbered, decode, decode_header};
 use taffrail_proto::report::decode_body;
@@ -25,11 +26,17 @@ const TOLD: [&str; 6] =
 /// Fewer deletions than this need nobody's word by share.
 const FLOOR: usize = 3;
 
+/// Facts by app and kind.
+type Counts = BTreeMap<(Option<AppId>, String), u64>;
+
 /// What was seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Check {
     /// Hashes of the headers that an agent's journal holds durably, in order, by account and incarnation.
     numbered: BTreeMap<(AccountKey, u64), Vec<Digest>>,
+    /// How many facts an agent stated durably, by app and kind, and how many of them its events tell or count.
+    stated: BTreeMap<(AccountKey, u64), Counts>,
+    told: BTreeMap<(AccountKey, u64), Counts>,
     /// Up to where an agent holds receipts.
     receipted: BTreeMap<(AccountKey, u64), u64>,
     /// Up to where the log holds events.
@@ -84,6 +91,30 @@ impl Check {
             let next = counted.len() as u64 + 1;
             counted.push(sha256(&row.header));
             self.must(row.seq == next, || format!("number {} is given where {next} is due", row.seq));
+            self.tells(account, incarnation, row);
+        }
+    }
+
+    /// What an event tells counts once, and what it counts as often as it says.
+    fn tells(&mut self, account: &AccountKey, incarnation: u64, row: &Numbered) {
+        let header = decode_header(&row.header);
+        let event = header.and_then(|header| decode(&header, &row.payload));
+        let Ok(Decoded::Agent(AgentEvent { context, fact })) = event else {
+            return self.must(false, || format!("event {} of an agent cannot be read", row.seq));
+        };
+        let (kind, count) = match fact {
+            AgentFact::FactsFolded { kind, count, .. } => (kind, u64::from(count)),
+            fact => (fact.kind().to_owned(), 1),
+        };
+        let told = self.told.entry((account.clone(), incarnation)).or_default();
+        *told.entry((context.app, kind)).or_default() += count;
+    }
+
+    /// Facts are durable in an agent's journal, with a number or not.
+    pub(crate) fn stated(&mut self, account: &AccountKey, incarnation: u64, facts: Vec<Name>) {
+        let stated = self.stated.entry((account.clone(), incarnation)).or_default();
+        for (app, kind) in facts {
+            *stated.entry((app, kind.to_owned())).or_default() += 1;
         }
     }
 
@@ -361,8 +392,21 @@ impl Check {
         guarded(entry, bundle.len(), stored, leaving, approved)
     }
 
+    /// At the end every fact that an agent stated has an event of its own or is counted by one, once.
+    fn told_or_counted(&mut self, account: &AccountKey, incarnation: u64) {
+        let of = (account.clone(), incarnation);
+        let (stated, told) = (self.stated.remove(&of), self.told.remove(&of));
+        let (stated, told) = (stated.unwrap_or_default(), told.unwrap_or_default());
+        let wrong = stated.keys().chain(told.keys()).find(|name| stated.get(*name) != told.get(*name));
+        self.must(wrong.is_none(), || {
+            let many = |counts: &Counts| wrong.and_then(|name| counts.get(name)).copied().unwrap_or(0);
+            format!("{account} stated {} facts {wrong:?} and tells {}", many(&stated), many(&told))
+        });
+    }
+
     /// At the end everything that agents counted is in the log; what a lost journal took with it has no receipt.
     pub(crate) fn complete(&mut self, account: &AccountKey, incarnation: u64) {
+        self.told_or_counted(account, incarnation);
         for ((of, counted_by), counted) in self.numbered.clone() {
             let key = (of.clone(), counted_by);
             let logged = self.logged.get(&key).copied().unwrap_or(0);

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use taffrail_core::desired::Index;
 use taffrail_core::digest::Digest;
+use taffrail_core::outbox::Name;
 use taffrail_core::time::At;
 use taffrail_proto::event::Numbered;
 
@@ -76,6 +77,10 @@ pub(crate) enum Write {
     Gone(String),
     /// Rows of the outbox and the head of the chain.
     Rows(Vec<Numbered>, Digest),
+    /// Facts that wait for room, by name; none where one was told.
+    Folds(Vec<(String, Option<Vec<u8>>)>),
+    /// What was stated, one by one: nothing of a journal, for the judge alone.
+    Stated(Vec<Name>),
     /// Everything up to here has a receipt, and this one says so.
     Receipt(u64, Bytes),
     /// The index of a restored hub that waits for the adoption, signed; none if none does any more.
@@ -103,6 +108,8 @@ pub(crate) struct Journal {
     pub(crate) receipted: u64,
     /// Events without a receipt.
     pub(crate) outbox: BTreeMap<u64, Numbered>,
+    /// Facts that wait for room.
+    pub(crate) folds: BTreeMap<String, Vec<u8>>,
     /// The last signed receipt.
     pub(crate) receipt: Option<Bytes>,
     /// The index of a restored hub that waits for the adoption, signed.
@@ -154,6 +161,15 @@ impl Journal {
                 self.next_seq += rows.len() as u64;
                 self.last_hash = *last_hash;
             }
+            Write::Folds(folds) => {
+                for (name, fold) in folds {
+                    match fold {
+                        Some(fold) => drop(self.folds.insert(name.clone(), fold.clone())),
+                        None => drop(self.folds.remove(name)),
+                    }
+                }
+            }
+            Write::Stated(_) => {}
             Write::Pending(signed) => self.pending.clone_from(signed),
             Write::Receipt(seq, signed) => {
                 self.receipt = Some(signed.clone());

@@ -41,8 +41,18 @@ const POINTS: [(Point, &str); 4] = [
 ];
 
 /// The lines that hold a number, in the order in which they are written.
-const NUMBERS: [&str; 9] =
-    ["seed", "clusters", "heartbeat", "poll", "batch", "request", "in-flight", "health-timeout", "span"];
+const NUMBERS: [&str; 10] = [
+    "seed",
+    "clusters",
+    "heartbeat",
+    "poll",
+    "batch",
+    "request",
+    "in-flight",
+    "health-timeout",
+    "room",
+    "span",
+];
 
 fn name<T: PartialEq>(table: &[(T, &'static str)], of: &T) -> &'static str {
     table.iter().find(|(known, _)| known == of).map_or("?", |(_, name)| name)
@@ -116,7 +126,7 @@ fn action(words: &[&str]) -> Option<Action> {
 impl Plan {
     /// The plan as it is kept. A mistake that was put in is not part of it.
     pub fn to_text(&self) -> String {
-        let numbers: [u64; 9] = [
+        let numbers: [u64; 10] = [
             self.seed,
             self.clusters as u64,
             self.heartbeat,
@@ -125,6 +135,7 @@ impl Plan {
             self.request as u64,
             self.in_flight as u64,
             self.health_timeout,
+            self.room,
             self.span,
         ];
         let mut text = String::new();
@@ -149,7 +160,7 @@ impl Plan {
     /// # Errors
     /// The line that is not understood, or what is missing.
     pub fn parse(text: &str) -> Result<Plan, String> {
-        let (mut numbers, mut faults, mut actions) = ([None::<u64>; 9], BTreeSet::new(), Vec::new());
+        let (mut numbers, mut faults, mut actions) = ([None::<u64>; 10], BTreeSet::new(), Vec::new());
         for line in text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()) {
             let words: Vec<&str> = line.split(' ').collect();
             let known = match words[..] {
@@ -180,6 +191,7 @@ impl Plan {
             request: small("request")?,
             in_flight: small("in-flight")?,
             health_timeout: number("health-timeout")?,
+            room: number("room")?,
             span: number("span")?,
             faults,
             actions,

@@ -34,7 +34,7 @@ enum State {
     /// A request is out.
     Asking { id: u64, carried: Carried, held: Mark, proves: bool },
     /// A receipt is on its way to the disk.
-    Forgetting { seq: u64 },
+    Forgetting { seq: u64, bytes: u64 },
     /// Nothing is to be done before the pause is over; news end it if the hub answered.
     Pausing { answered: bool },
 }
@@ -166,8 +166,9 @@ impl World {
                 }
                 match answer.receipted(carried) {
                     Some(seq) => {
+                        let length = self.bytes_up_to(site, seq);
                         if let Some(outbox) = self.outbox(site) {
-                            outbox.state = State::Forgetting { seq };
+                            outbox.state = State::Forgetting { seq, bytes: length };
                         }
                         let signed = signed_receipt(bytes).unwrap_or_default();
                         self.commit(site, vec![Write::Receipt(seq, signed.into())], Waiter::Outbox);
@@ -204,11 +205,19 @@ impl World {
 
     /// The receipt is on the disk.
     pub(crate) fn outbox_receipted(&mut self, site: usize) {
-        let Some(outbox) = self.outbox(site) else { return };
-        if let State::Forgetting { seq } = outbox.state {
-            outbox.receipted = outbox.receipted.max(seq);
+        let Some(process) = self.process(site) else { return };
+        if let State::Forgetting { seq, bytes } = process.outbox.state {
+            process.outbox.receipted = process.outbox.receipted.max(seq);
+            process.freed += bytes;
         }
         self.pause(site, true);
+        self.rearm_site(site);
+    }
+
+    /// How long the events are that a receipt lets the outbox forget.
+    fn bytes_up_to(&self, site: usize, seq: u64) -> u64 {
+        let rows = self.sites[site].journal.iter().flat_map(|journal| journal.outbox.range(..=seq));
+        rows.map(|(_, row)| row.length()).sum()
     }
 
     /// After a request: at once again if there is more, else after a pause.

@@ -162,6 +162,8 @@ pub struct Plan {
     pub in_flight: usize,
     /// How long a workload may take, in milliseconds.
     pub health_timeout: u64,
+    /// Bytes that an agent's outbox may take.
+    pub room: u64,
     /// Faults that are on.
     pub faults: BTreeSet<Fault>,
     /// What happens, with the millisecond after the start.
@@ -185,6 +187,8 @@ pub enum Mistake {
     ForgetBatch,
     /// The agent drops a row of its outbox without a receipt.
     ForgetRow,
+    /// The agent does not journal what waits for room in its outbox.
+    ForgetFold,
     /// The agent acts before its journal is written.
     ActUnwritten,
     /// The agent does not journal the index that it took.
@@ -199,12 +203,13 @@ pub enum Mistake {
 
 impl Mistake {
     /// Every mistake with its name on the command line.
-    pub const ALL: [(Mistake, &'static str); 10] = [
+    pub const ALL: [(Mistake, &'static str); 11] = [
         (Mistake::AnswerEarly, "answer-early"),
         (Mistake::ActEarly, "act-early"),
         (Mistake::TakeGap, "take-gap"),
         (Mistake::ForgetBatch, "forget-batch"),
         (Mistake::ForgetRow, "forget-row"),
+        (Mistake::ForgetFold, "forget-fold"),
         (Mistake::ActUnwritten, "act-unwritten"),
         (Mistake::ForgetIndex, "forget-index"),
         (Mistake::NumberAgain, "number-again"),
@@ -212,6 +217,12 @@ impl Mistake {
         (Mistake::EmptyBundle, "empty-bundle"),
     ];
 }
+
+/// Room for the longest fold and little more, in bytes.
+const TIGHT: u64 = 2_560;
+
+/// Room for all that happens.
+const AMPLE: u64 = 1 << 30;
 
 impl Plan {
     /// The history of a seed.
@@ -238,6 +249,7 @@ impl Plan {
             request: random.pick(&[1, 3, 256, 256]),
             in_flight: random.pick(&[1, 2, 8, 8]),
             health_timeout: random.pick(&[10_000, 60_000, 300_000]),
+            room: random.pick(&[TIGHT, TIGHT, 4 * TIGHT, AMPLE]),
             faults,
             actions,
             span,

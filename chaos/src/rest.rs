@@ -48,6 +48,9 @@ impl World {
         if !self.outbox_is_empty(number) {
             return Some(format!("agent {number} has events without a receipt"));
         }
+        if process.ledger.outbox.waits() {
+            return Some(format!("agent {number} has facts that are not told"));
+        }
         if site.journal.as_ref().is_some_and(|journal| self.check.misses(account, journal.incarnation)) {
             return Some(format!("agent {number} has receipts that the log does not know"));
         }

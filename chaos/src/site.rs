@@ -20,7 +20,7 @@ use taffrail_core::object::Key;
 use taffrail_core::proof::Reasons;
 use taffrail_core::sync::Effect;
 use taffrail_core::time::At;
-use taffrail_proto::event::Numbering;
+use taffrail_proto::event::Ledger;
 use taffrail_proto::index::Verified;
 use taffrail_proto::journal as encoding;
 use taffrail_proto::seal::BundleKey;
@@ -62,7 +62,9 @@ pub(crate) struct Process {
     pub(crate) held_back: Vec<(Mark, Act)>,
     pub(crate) syncing: VecDeque<Waiter>,
     pub(crate) synced_at: u64,
-    pub(crate) numbering: Numbering,
+    pub(crate) ledger: Ledger,
+    /// Bytes that receipts freed and the ledger does not know of.
+    pub(crate) freed: u64,
     pub(crate) bundles: BTreeSet<Digest>,
     pub(crate) keys: BTreeMap<Digest, BundleKey>,
     pub(crate) wake: u64,
@@ -210,13 +212,13 @@ impl World {
     }
 
     /// What the loop waits for next; while a transaction is under way, nothing.
-    fn rearm_site(&mut self, site: usize) {
+    pub(crate) fn rearm_site(&mut self, site: usize) {
         let at = self.site_now(site);
         let Some(process) = self.process(site) else { return };
         if process.committing {
             return;
         }
-        let turn = !process.turning && !process.queue.is_empty();
+        let turn = !process.turning && (!process.queue.is_empty() || process.has_room());
         process.turning |= turn;
         process.wake += 1;
         let (wake, due) = (process.wake, process.agent.next_wake());
@@ -339,10 +341,7 @@ impl World {
             }
         }
         writes.extend(items.iter().flat_map(|(app, keys)| process.rows(app, keys)));
-        if !facts.is_empty() {
-            let rows = facts.into_iter().map(|fact| process.numbering.number(fact)).collect();
-            writes.push(Write::Rows(rows, process.numbering.last_hash));
-        }
+        writes.extend(process.enter(facts));
         if writes.iter().any(|write| matches!(write, Write::Index(..))) {
             writes.push(process.unneeded());
         }
@@ -375,7 +374,7 @@ impl World {
                 let Some(process) = self.process(site) else { return };
                 process.committing = false;
                 let shown =
-                    Shown { last_seq: process.numbering.next_seq - 1, held: process.agent.held().mark };
+                    Shown { last_seq: process.ledger.chain.next_seq - 1, held: process.agent.held().mark };
                 let acts = std::mem::take(&mut process.held_back);
                 let before = std::mem::replace(&mut process.shown, shown);
                 self.perform(site, acts);

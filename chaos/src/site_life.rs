@@ -12,10 +12,11 @@ use taffrail_core::digest::Digest;
 use taffrail_core::event::agent::{Journal as JournalState, LostEvents};
 use taffrail_core::id::{AccountKey, AppId, ClusterName};
 use taffrail_core::node::agent::{Agent, Held, Input, Stored};
+use taffrail_core::outbox::{Fold, Outbox as Room};
 use taffrail_core::proof::Reasons;
 use taffrail_core::sync::Limits;
 use taffrail_core::time::{At, Span};
-use taffrail_proto::event::Numbering;
+use taffrail_proto::event::{Ledger, Numbered, Numbering};
 use taffrail_proto::index;
 use taffrail_proto::journal as encoding;
 
@@ -92,6 +93,11 @@ impl World {
         let again = self.has(Mistake::NumberAgain);
         let next_seq = if again { 1 } else { journal.next_seq };
         let last_hash = if again { Digest::default() } else { journal.last_hash };
+        let chain = Numbering { account, cluster, incarnation: journal.incarnation, next_seq, last_hash };
+        let used = journal.outbox.values().map(Numbered::length).sum();
+        let folds = folds(journal);
+        self.check.must(folds.is_some(), || "a fold of the journal cannot be read".into());
+        let folds = folds.unwrap_or_default();
         let shown = Shown { last_seq: journal.next_seq - 1, held: held.mark };
         Process {
             agent: Agent::new(held, stored, limits).resuming(pending, None),
@@ -102,7 +108,8 @@ impl World {
             held_back: Vec::new(),
             syncing: VecDeque::new(),
             synced_at: self.now,
-            numbering: Numbering { account, cluster, incarnation: journal.incarnation, next_seq, last_hash },
+            ledger: Ledger { chain, outbox: Room::new(self.plan.room, used, folds) },
+            freed: 0,
             bundles: journal.bundles.keys().copied().collect(),
             keys: verified.map(|found| found.keys).unwrap_or_default(),
             wake: 0,
@@ -177,4 +184,8 @@ fn stored(journal: &Journal) -> Option<BTreeMap<AppId, Stored>> {
         Some((AppId::parse(app).ok()?, stored))
     };
     journal.instances.iter().map(read).collect()
+}
+
+fn folds(journal: &Journal) -> Option<Vec<Fold>> {
+    journal.folds.values().map(|bytes| encoding::decode_fold(bytes).ok()).collect()
 }

@@ -149,7 +149,7 @@ impl World {
         let failed = self.strikes(Fault::ApiErrors, 250);
         let Some(account) = self.sites[site].account().cloned() else { return };
         let Some(process) = self.process(site) else { return };
-        let (held, incarnation) = (process.shown.held, process.numbering.incarnation);
+        let (held, incarnation) = (process.shown.held, process.ledger.chain.incarnation);
         if process.mirrored == Some(held) {
             return;
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 /// What is counted, over every history.
-pub const ALL: [&str; 51] = [
+pub const ALL: [&str; 53] = [
     "a message was lost",
     "a message arrived twice",
     "a message arrived seconds late",
@@ -22,6 +22,8 @@ pub const ALL: [&str; 51] = [
     "a batch was full",
     "a request was full",
     "a repeated event was met",
+    "a fact found no room in an outbox",
+    "a fact that had found no room was told",
     "an effect of the hub failed",
     "an effect of the hub was done twice",
     "an index was pre-empted",
