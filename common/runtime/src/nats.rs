@@ -48,6 +48,9 @@ pub enum Error {
     /// The first attempt failed and [`First::MustSucceed`] was asked for.
     #[error("connect to NATS")]
     Connect(#[source] async_nats::ConnectError),
+    /// The same, because the server's certificate begins later than it is by this machine's clock.
+    #[error("connect to NATS (this machine's clock is behind; next: timedatectl status)")]
+    Clock(#[source] async_nats::ConnectError),
     /// Reconnecting could not be asked for: the client has ended.
     #[error("reconnect to NATS with new credentials")]
     Reconnect(#[source] async_nats::client::ReconnectError),
@@ -214,11 +217,18 @@ impl Connection {
     }
 }
 
+/// What TLS says of a certificate that is for later; the error's type does not come through the client's.
+const EARLY: &str = "certificate not valid yet";
+
+fn unconnected(error: async_nats::ConnectError) -> Error {
+    if error.to_string().contains(EARLY) { Error::Clock(error) } else { Error::Connect(error) }
+}
+
 /// Connects, and goes on reconnecting with growing, jittered pauses of at most 8 s.
 ///
 /// # Errors
 /// [`Error::Authority`], [`Error::NoAuthority`] and [`Error::Trust`] for a bad `ca_pem`;
-/// [`Error::Connect`] with [`First::MustSucceed`].
+/// [`Error::Connect`] and [`Error::Clock`] with [`First::MustSucceed`].
 pub async fn connect(options: Options) -> Result<Connection, Error> {
     let Options { urls, login, ca_pem, name, inbox_prefix, tls, first } = options;
     let (sender, mut link) = watch::channel(Link::default());
@@ -255,7 +265,7 @@ pub async fn connect(options: Options) -> Result<Connection, Error> {
     if first == First::MayWait {
         settings = settings.retry_on_initial_connect();
     }
-    let client = settings.connect(urls).await.map_err(Error::Connect)?;
+    let client = settings.connect(urls).await.map_err(unconnected)?;
     if first == First::MustSucceed {
         // The connection stands; its event is on the way. Afterwards `link` is true from the first look on.
         let _ = tokio::time::timeout(CONNECT_TIMEOUT, link.wait_for(|link| link.up)).await;

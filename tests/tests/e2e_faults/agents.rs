@@ -161,6 +161,8 @@ async fn clocks_that_are_a_day_off_stop_nothing_and_change_no_order() {
             fleet.hub.restart().await?;
             silence_is_still_noticed(fleet, &mut observer).await.context("the hub starts anew")?;
         }
+        before_its_own_certificates_a_hub_says_so_and_does_not_start(fleet).await?;
+        silence_is_still_noticed(fleet, &mut observer).await.context("the hub's clock is right again")?;
         load.end(fleet).await?;
         let silent = fleet.hub.events(&["--kind", "ClusterSilent"]).await?;
         let other = silent.iter().find(|event| event["cluster"] != "eu-1");
@@ -168,6 +170,16 @@ async fn clocks_that_are_a_day_off_stop_nothing_and_change_no_order() {
         observer.judge().await
     })
     .await;
+}
+
+async fn before_its_own_certificates_a_hub_says_so_and_does_not_start(fleet: &mut Fleet) -> Result<()> {
+    let clock = fleet.clock.clone().context("a clock")?;
+    clock.set(-DAY)?;
+    let refused = fleet.hub.restart().await.err().context("the hub starts before its certificates begin")?;
+    let told = format!("{refused:#}");
+    ensure!(told.contains("this machine's clock is behind"), "it names no clock: {told}");
+    clock.set(0)?;
+    fleet.hub.restart().await
 }
 
 /// An agent dies, the hub says so; it comes back, and the hub says so.
