@@ -4,6 +4,7 @@ use super::super::conformance::{conformance, events, hash, one_of_each, row};
 use super::*;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use taffrail_testkit::small_disk::SmallDisk;
 use tempfile::TempDir;
 
 /// Names the file to the child process of the kill test; its absence makes the child's test do nothing.
@@ -227,4 +228,44 @@ fn a_killed_process_leaves_whole_commits_and_all_it_was_promised() {
         assert_eq!(outbox, (last - 19..=last).map(row).collect::<Vec<_>>());
         before = last;
     }
+}
+
+#[tokio::test]
+async fn a_journal_on_a_disk_that_is_full_refuses_loses_nothing_and_goes_on_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount(8).unwrap() else {
+        println!("not run: mounting a small file system needs root");
+        return;
+    };
+    let (path, ballast) = (disk.path().join("journal.redb"), disk.path().join("ballast"));
+    fs::write(&ballast, vec![1; 3 << 20]).unwrap();
+    let (journal, _) = Redb::open(&path, 3).unwrap();
+    let (mut kept, bundle) = (0, |seq: u64| Write::PutBundle {
+        digest: hash(seq),
+        bodies: vec![(hash(seq), vec![u8::try_from(seq % 251).unwrap(); 20_000].into())],
+    });
+    let error = loop {
+        match journal.commit(vec![bundle(kept + 1), events(kept + 1..=kept + 1)]).await {
+            Ok(()) => kept += 1,
+            Err(error) => break error,
+        }
+        assert!(kept < 1_000, "the disk is full and nothing is refused");
+    };
+    assert!(
+        matches!(&error, Error::Write { source } if source.to_string().contains("No space left")),
+        "{error:?}"
+    );
+    assert!(kept > 10, "it was full from the beginning");
+    // What the disk holds now is unknown to this process, which ends.
+    drop(journal);
+    match Redb::open(&path, 8) {
+        Ok((_, opened)) => assert_eq!(opened, Opened::Found, "a full disk is no damage"),
+        Err(error) => assert!(matches!(error, Error::Open { .. } | Error::Write { .. }), "{error:?}"),
+    }
+    assert_eq!(fs::read_dir(disk.path()).unwrap().count(), 2, "nothing was set aside");
+    fs::remove_file(&ballast).unwrap();
+    let (journal, opened) = Redb::open(&path, 8).unwrap();
+    assert_eq!(opened, Opened::Found);
+    let rows = journal.outbox_from(1, 10_000, u64::MAX).unwrap();
+    assert_eq!(rows, (1..=kept).map(row).collect::<Vec<_>>(), "all that was committed, and nothing else");
+    journal.commit(vec![bundle(kept + 1), events(kept + 1..=kept + 1)]).await.unwrap();
 }

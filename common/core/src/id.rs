@@ -120,6 +120,14 @@ impl AppId {
     }
 }
 
+impl TryFrom<String> for AppId {
+    type Error = BadName;
+
+    fn try_from(text: String) -> Result<AppId, BadName> {
+        AppId::parse(&text)
+    }
+}
+
 impl fmt::Display for AppId {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}/{}", self.source, self.name)

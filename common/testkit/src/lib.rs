@@ -3,3 +3,4 @@
 pub mod apiserver;
 pub mod githttp;
 pub mod sender;
+pub mod small_disk;

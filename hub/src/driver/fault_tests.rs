@@ -14,6 +14,7 @@ use taffrail_core::time::Span;
 use taffrail_proto::event::decode_header;
 use taffrail_proto::sign::sha256;
 use taffrail_testkit::sender::Sender;
+use taffrail_testkit::small_disk::SmallDisk;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -180,38 +181,14 @@ fn an_fsync_that_fails_once_ends_the_writer_and_is_not_tried_again() {
     assert!(receipts.values().sum::<u64>() > 0, "nothing was receipted before: {text}");
 }
 
-/// A small file system; gone with the value.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    /// `None`, told by name, where this process may not mount.
-    fn mount(megabytes: u32) -> Option<SmallDisk> {
-        let folder = tempfile::tempdir().unwrap();
-        if !rustix::process::geteuid().is_root() {
-            println!("not run: mounting a small file system needs root");
-            return None;
-        }
-        let size = format!("size={megabytes}m");
-        let mut mount = Process::new("mount");
-        let mounted =
-            mount.args(["-t", "tmpfs", "-o", &size, "taffrail-test"]).arg(folder.path()).output().unwrap();
-        assert!(mounted.status.success(), "{}", String::from_utf8_lossy(&mounted.stderr));
-        Some(SmallDisk(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let unmounted = Process::new("umount").arg("-l").arg(self.0.path()).status();
-        assert!(unmounted.is_ok_and(|status| status.success()), "the small file system stays mounted");
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_stops_receipts_before_it_is_full_and_goes_on_by_itself() {
     const RESERVE: u64 = 96 << 20;
-    let Some(disk) = SmallDisk::mount(384) else { return };
-    let (folder, ballast) = (disk.0.path().join("log"), disk.0.path().join("ballast"));
+    let Some(disk) = SmallDisk::mount(384).unwrap() else {
+        println!("not run: mounting a small file system needs root");
+        return;
+    };
+    let (folder, ballast) = (disk.path().join("log"), disk.path().join("ballast"));
     std::fs::write(&ballast, vec![1; 120 << 20]).unwrap();
     let running = run(&folder, RESERVE);
     let (handle, log) = (running.handle.clone(), running.log.clone());

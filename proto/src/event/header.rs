@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message;
 use taffrail_core::digest::Digest;
 use taffrail_core::event::{Actor, AgentEvent, Context, HubEvent};
-use taffrail_core::id::{AccountKey, AppId};
+use taffrail_core::id::AccountKey;
 use taffrail_core::time::At;
 
 /// Version of the payloads that are written.
@@ -97,7 +97,7 @@ pub fn decode_header(bytes: &[u8]) -> Result<Header, Error> {
     let raw: v1::Header = message("Header", bytes)?;
     let context = Context {
         cluster: optional(raw.cluster)?,
-        app: if raw.app.is_empty() { None } else { Some(AppId::parse(&raw.app)?) },
+        app: optional(raw.app)?,
         commit: optional(raw.commit)?,
         actor: Actor::parse(&raw.actor),
         cause: (raw.cause != 0).then_some(raw.cause),
