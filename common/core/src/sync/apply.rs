@@ -103,12 +103,18 @@ impl Instance {
             self.list_by.get_or_insert(at.plus(LIST_MAX));
             return;
         }
+        let (object, look_first) = (object.clone(), self.drifts.contains(&key));
+        self.send_apply(object, look_first);
+    }
+
+    /// Asks for the apply of an object of the inventory.
+    pub(super) fn send_apply(&mut self, object: Object, look_first: bool) {
+        let Some(item) = self.items.get(&object.key) else { return };
+        let same = item.content == object.content;
         let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
-        let look_first = self.drifts.contains(&key);
-        let object = object.clone();
         self.keep_from_now_on(&object);
         self.unsure_from_now_on(&object);
-        self.in_flight.insert(key);
+        self.in_flight.insert(object.key.clone());
         self.effects.push(Effect::Apply { run: self.run, object, commit, look_first });
     }
 
@@ -149,7 +155,7 @@ impl Instance {
 
     /// `Prune=false` counts from the moment at which it is asked for: the answer may be lost, and a later commit without
     /// the object must not delete what the cluster shows as to be kept.
-    pub(super) fn keep_from_now_on(&mut self, object: &Object) {
+    fn keep_from_now_on(&mut self, object: &Object) {
         let item = self.items.get_mut(&object.key);
         let Some(item) = item.filter(|item| object.keep && !item.keep) else { return };
         item.keep = true;

@@ -1,7 +1,7 @@
 //! Drift: seen, held against fights, healed, stated with object, fields, manager and duration.
 
 use super::drifting::Drift;
-use super::ports::{Effect, LostField, Object};
+use super::ports::{Effect, LostField};
 use super::state::Instance;
 use crate::event::AgentFact;
 use crate::object::Key;
@@ -101,21 +101,12 @@ impl Instance {
         let asks = |drift: &mut Drift| (drift.asked, drift.failed) = (true, false);
         let Some(drift) = self.drifts.change(&key, asks) else { return };
         if self.entry.policy.self_heal && (!known_fight || (drift.begun && !drift.look)) {
-            self.heal(object);
+            self.send_apply(object, true);
         } else {
             self.inspecting.insert(key.clone());
             let (version, against) = (object.version.clone(), Some(object));
             self.effects.push(Effect::Inspect { key, version, pods: false, against });
         }
-    }
-
-    fn heal(&mut self, object: Object) {
-        let Some(item) = self.items.get(&object.key) else { return };
-        let same = item.content == object.content;
-        let commit = if same { item.commit.clone() } else { self.entry.commit.clone() };
-        self.keep_from_now_on(&object);
-        self.in_flight.insert(object.key.clone());
-        self.effects.push(Effect::Apply { run: self.run, object, commit, look_first: true });
     }
 
     /// A look at a drifted object named the fields. Waits if all of them are fought over.
@@ -146,7 +137,7 @@ impl Instance {
             && let Some(object) = self.objects.get(key).cloned()
         {
             self.drifts.change(key, |drift| drift.asked = true);
-            self.heal(object);
+            self.send_apply(object, true);
         }
     }
 
