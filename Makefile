@@ -2,7 +2,7 @@
 SHELL := bash
 ENV := . scripts/env.sh &&
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-faults chaos mutants check fmt bench image setup clean
+.PHONY: help demo test test-faults properties chaos mutants check fmt bench image setup clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ test: ## Every test, on real parts
 
 test-faults: ## The long form of the fault suite (TAFFRAIL_SEED=N repeats one)
 	@scripts/setup.sh test && $(ENV) cargo build --workspace --bins && cargo test --workspace --features taffrail-tests/faults-long --test e2e_faults
+
+properties: ## New cases of the core's properties (CASES=N each, 20,000 if not said; PROPTEST_RNG_SEED=N repeats a run)
+	@scripts/setup.sh build && $(ENV) PROPTEST_CASES=$(or $(CASES),20000) cargo test -p taffrail-core --lib
 
 chaos: ## Live 100,000 simulated histories through (COUNT=N, FROM=N); one that fails is shrunk and told
 	@scripts/setup.sh build && $(ENV) cargo run --release -p taffrail-chaos -- --from $(or $(FROM),0) --count $(or $(COUNT),100000)

@@ -176,8 +176,6 @@ fn contents(story: &Story) -> BTreeSet<(Key, bool)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
-
     #[test]
     fn once_faults_stop_the_cluster_is_what_the_last_bundle_says(
         moves in proptest::collection::vec(moves(), 1..120)

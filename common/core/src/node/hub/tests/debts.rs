@@ -166,8 +166,6 @@ fn make(sim: &mut Sim, made: &Move) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
-
     /// `Sim::step` checks after every input that the log alone makes the state and that nothing goes back.
     #[test]
     fn nothing_owed_is_forgotten_and_in_the_end_nothing_is_owed(
