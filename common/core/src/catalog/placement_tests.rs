@@ -95,6 +95,24 @@ fn a_tree_that_declares_nothing_any_more_is_taken_for_a_mistake() {
     assert_eq!(take(&mut state, &reading('b', &[("", Ok(Listing::default()))])), [""; 0]);
 }
 
+#[test]
+fn a_source_that_leaves_takes_along_what_it_declared_and_nothing_else() {
+    let everywhere = || listing(Vec::from([declared("web", Destination::Selector(selector("env", "next")))]));
+    let mut catalog = given(&[("one", "prod", everywhere()), ("two", "prod", everywhere())]).catalog;
+    for of in ["one", "two"] {
+        let (source, root, cause) = (source(of), root("next"), "bad indent".into());
+        let broken = HubFact::CatalogUnreadable { source, root, file: None, line: None, cause };
+        let mut broken: HubEvent = event(broken);
+        broken.context.commit = Some(commit('b'));
+        evolve(&mut catalog, 9, &broken);
+    }
+    evolve(&mut catalog, 10, &event(HubFact::SourceRemoved { source: source("one") }));
+    let key = |name: &str| (source("two"), root(name));
+    assert!(catalog.roots.keys().eq([&key("prod")]), "{:?}", catalog.roots);
+    assert!(catalog.reaching_out.iter().eq([&key("prod")]), "{:?}", catalog.reaching_out);
+    assert!(catalog.unreadable.keys().eq([&key("next")]), "{:?}", catalog.unreadable);
+}
+
 struct Given {
     catalog: State,
     sources: sources::State,
@@ -224,7 +242,14 @@ proptest! {
                     Destination::Selector(labels_of) => labels_of.matches(&labels(&[("env", name)])),
                 });
                 let needed = declares || (own && listed.listing.rest);
-                prop_assert!(!needed || reaching.contains(&(of.clone(), at.clone())), "{:?} for {}", at, name);
+                let reaches_out = listed.listing.apps.iter().any(|app| match &app.destination {
+                    Destination::Here => false,
+                    Destination::Cluster(to) => *at != Root::Cluster(to.clone()),
+                    Destination::Selector(_) => true,
+                });
+                let reached = reaching.contains(&(of.clone(), at.clone()));
+                prop_assert!(!needed || reached, "{:?} is missed for {}", at, name);
+                prop_assert!(!reached || own || reaches_out, "{:?} is looked at for {}", at, name);
             }
         }
     }

@@ -86,10 +86,36 @@ fn switches_have_the_defaults_of_argo_cd() {
             json!({"automated": {"prune": true}, "syncOptions": ["Prune=false", "CreateNamespace=true"]}),
             [true, false, false, false, true],
         ),
+        (json!({"syncOptions": ["CreateNamespace=true", "CreateNamespace=false"]}), [false; 5]),
     ] {
         let sync = parse(&application(&json!({"spec": {"syncPolicy": policy}}))).unwrap().declared.sync;
         let found = [sync.automated, sync.prune, sync.self_heal, sync.allow_empty, sync.create_namespace];
         assert_eq!(found, wanted, "{policy}");
+    }
+}
+
+#[test]
+fn texts_and_names_end_where_their_bounds_say() {
+    let revision = |text: String| json!({"spec": {"source": {"targetRevision": text}}});
+    let namespace = |text: &str| json!({"spec": {"destination": {"namespace": text}}});
+    let deletes = |text: &str| json!({"metadata": {"annotations": {"taffrail.dev/max-deletes": text}}});
+    for (change, good) in [
+        (revision("x".repeat(2_000)), true),
+        (revision("x".repeat(2_001)), false),
+        (revision("main\u{7f}".into()), false),
+        (revision("main\n".into()), false),
+        (namespace(&"a".repeat(63)), true),
+        (namespace(&"a".repeat(64)), false),
+        (namespace("a-1"), true),
+        (namespace("-a"), false),
+        (namespace("a-"), false),
+        (namespace("a_b"), false),
+        (deletes("100%"), true),
+        (deletes("101%"), false),
+        (deletes("0"), true),
+        (deletes("-1"), false),
+    ] {
+        assert_eq!(parse(&application(&change)).is_ok(), good, "{change}");
     }
 }
 

@@ -45,6 +45,21 @@ fn grant(epoch: u64) -> Grant {
 }
 
 #[test]
+fn kinds_of_grants_have_names_that_stay() {
+    for (kind, name) in [(GrantKind::Restore, "restore"), (GrantKind::Failover, "failover")] {
+        assert_eq!((kind.name(), GrantKind::parse(name)), (name, Some(kind)));
+    }
+    assert_eq!(GrantKind::parse("Restore"), None);
+}
+
+#[test]
+fn the_restore_key_is_known_once_it_was_made() {
+    let mut state = State::default();
+    evolve(&mut state, 1, &event(HubFact::RestoreKeyMade { key: [7; 32] }));
+    assert_eq!(state.restore_key, Some([7; 32]));
+}
+
+#[test]
 fn a_log_is_too_old_if_its_own_words_say_more() {
     let known = (mark(1, 5), chain(2, 9));
     let held = |generation| Some(index(mark(1, generation), &[]));

@@ -228,6 +228,16 @@ fn what_comes_back_while_it_leaves_is_delivered_again() {
 }
 
 #[test]
+fn what_is_named_again_but_cannot_be_placed_leaves_once_its_removal_is_confirmed() {
+    let mut given = delivered();
+    given.wanted.clear();
+    given.plan();
+    given.confirm("fleet/web");
+    given.unplaced.insert(app("fleet/web"), "its repository is not declared".into());
+    assert_eq!(given.plan(), ["web: its removal was confirmed"]);
+}
+
+#[test]
 fn a_cluster_that_leaves_loses_everything_with_its_objects() {
     let mut given = delivered();
     given.want("fleet/api");

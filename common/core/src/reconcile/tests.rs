@@ -144,6 +144,8 @@ fn a_fight_is_over_after_ten_quiet_minutes_and_other_fields_never_wait() {
     assert_eq!(fights.allowed_at(&one, &both), At(0), "the free one heals both");
     assert_eq!(fights.allowed_at(&key("", "Secret", "web"), &field), At(0), "another object");
     assert_eq!(fights.healed(&one, &field, At(604_000)), 1, "counted from the beginning");
+    fights.healed(&one, &other, At(704_000));
+    assert_eq!(fights.healed(&one, &field, At(1_204_000)), 1, "though the object was healed since");
     fights.forget(&one);
     assert!(!fights.knows(&one));
 }

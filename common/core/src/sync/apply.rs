@@ -3,7 +3,7 @@
 use super::drift::Differs;
 use super::flow::unsure;
 use super::ports::{Applied, Effect, Fingerprint, Object, Problem};
-use super::state::{Instance, Item, Kinds, Member, Step};
+use super::state::{Instance, Kinds, Member, Step};
 use crate::digest::Digest;
 use crate::id::CommitId;
 use crate::object::Key;
@@ -123,7 +123,7 @@ impl Instance {
     fn wait_for_the_end(&mut self, key: &Key, at: At) {
         let Some(item) = self.items.get_mut(key) else { return };
         if item.is_applied() {
-            *item = Item { content: Digest::default(), uid: String::new(), owned: 0, ..item.clone() };
+            item.content = Digest::default();
             self.touched.insert(key.clone());
             self.dirty = true;
         }

@@ -1,7 +1,7 @@
 //! Delivering: order, what is written and what is left alone, failures, pre-emption, restarts.
 
 use super::model::*;
-use crate::desired::Mark;
+use crate::desired::{Mark, Policy};
 use crate::event::agent::Phase;
 use crate::health::{Cause, Health};
 use crate::node::agent::Input;
@@ -287,7 +287,9 @@ fn a_restart_in_the_middle_of_a_delivery_goes_on_with_it() {
         sim.entry("web", 'b', objects(&["ConfigMap", "Service", "Deployment", "Secret"], "2"));
         sim.send();
         for _ in 0..steps {
-            sim.perform(0);
+            if !sim.pending.is_empty() {
+                sim.perform(0);
+            }
         }
         sim.restart();
         sim.pass(Span::secs(30));
@@ -316,6 +318,46 @@ fn the_destination_namespace_is_made_before_and_found_again_after() {
     sim.pass(Span::secs(60));
     assert!(sim.has("Namespace/web") && sim.has("Deployment"));
     assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn what_an_older_run_hears_of_the_namespace_starts_nothing_in_the_next() {
+    let mut sim = Sim::new();
+    let asks = |sim: &Sim| matches!(sim.pending.front(), Some((_, Effect::EnsureNamespace { .. })));
+    let mut late = Vec::new();
+    for (letter, revision) in [('a', "1"), ('b', "2")] {
+        sim.entry("web", letter, objects(&WEB, revision)).policy.create_namespace = true;
+        sim.send();
+        while !asks(&sim) {
+            sim.perform(0);
+        }
+        let (app, effect) = sim.pending.pop_front().unwrap();
+        late.push(sim.world.perform(app, effect));
+    }
+    let newest = late.pop().unwrap();
+    late.into_iter().for_each(|older| sim.input(older));
+    assert!(sim.pending.is_empty(), "{:?}", sim.pending);
+    sim.input(newest);
+    sim.pass(Span::secs(30));
+    assert_eq!(sim.phase("web"), Phase::Synced);
+}
+
+#[test]
+fn what_was_edited_while_it_was_out_of_git_is_applied_when_it_comes_back() {
+    let mut sim = Sim::new();
+    let hands_off = |policy: &mut Policy| (policy.prune, policy.self_heal) = (false, false);
+    for (letter, names) in
+        [('a', &["ConfigMap", "Secret"][..]), ('b', &["ConfigMap"]), ('c', &["ConfigMap", "Secret"])]
+    {
+        hands_off(&mut sim.entry("web", letter, objects(names, "1")).policy);
+        sim.send();
+        sim.pass(Span::secs(30));
+        if letter == 'b' {
+            sim.world.edit("Secret", ".data.key", "kubectl-edit");
+            sim.pass(Span::secs(30));
+        }
+    }
+    assert!(sim.world.objects[&key("Secret")].taken.is_empty(), "{:?}", sim.world.objects);
 }
 
 #[test]

@@ -19,8 +19,9 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-/// More steps than this without time passing mean that somebody spins.
-const STEPS_MAX: usize = 20_000;
+/// More steps than this without time passing mean that somebody spins; each object may add [`STEPS_PER_OBJECT`].
+const STEPS_MAX: usize = 1_000;
+const STEPS_PER_OBJECT: usize = 8;
 
 pub(super) fn digest(text: &str) -> Digest {
     let mut bytes = [0u8; 32];
@@ -529,10 +530,9 @@ impl Sim {
 
     /// Carries out one pending effect, by its place.
     pub(super) fn perform(&mut self, place: usize) {
-        if let Some((app, effect)) = self.pending.remove(place) {
-            let input = self.world.perform(app, effect);
-            self.input(input);
-        }
+        let (app, effect) = self.pending.remove(place).expect("an effect is pending");
+        let input = self.world.perform(app, effect);
+        self.input(input);
     }
 
     /// The cluster is restored from a backup while the agent runs.
@@ -543,7 +543,8 @@ impl Sim {
 
     /// Everything that can happen without time passing.
     pub(super) fn run(&mut self) {
-        for _ in 0..STEPS_MAX {
+        let objects = self.world.bundles.values().map(Vec::len).sum::<usize>() + self.world.objects.len();
+        for _ in 0..STEPS_MAX + STEPS_PER_OBJECT * objects {
             self.watch();
             if !self.pending.is_empty() {
                 self.perform(0);
