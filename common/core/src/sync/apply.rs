@@ -214,7 +214,6 @@ impl Instance {
         at: At,
     ) {
         let key = &object.key;
-        let before = self.step;
         self.in_flight.remove(key);
         self.take_turn(key);
         let failed = outcome.is_err();
@@ -233,7 +232,7 @@ impl Instance {
         self.advance(at);
         self.go_on_deleting(at);
         self.pursue_drifts(at);
-        if failed || self.step != Step::Applying || self.step != before {
+        if failed || self.step != Step::Applying {
             self.restate(at);
         }
     }
@@ -248,12 +247,7 @@ impl Instance {
         }
         self.problems.remove(key);
         let Some(item) = self.items.get_mut(key) else { return };
-        let changed = item.content != object.content
-            || item.uid != fingerprint.uid
-            || item.owned != fingerprint.owned
-            || item.commit != *commit
-            || item.keep != object.keep
-            || fingerprint.version < item.written;
+        let before = item.clone();
         if item.version != object.version {
             let (was, is) = (Some(item.version.clone()), Some(object.version.clone()));
             self.members.push(Member { key: key.clone(), was, is });
@@ -264,6 +258,7 @@ impl Instance {
         item.uid.clone_from(&fingerprint.uid);
         item.owned = fingerprint.owned;
         item.keep = object.keep;
+        let changed = *item != before || fingerprint.version < item.written;
         if changed {
             item.written = fingerprint.version;
         }
@@ -293,7 +288,7 @@ impl Instance {
         }
         self.judged(key, judgement, at);
         if drifted && !self.leaves(key) {
-            self.drifted(key, Differs { more: true, ..Differs::default() }, at);
+            self.drifted(key, Differs::default(), at);
         }
     }
 

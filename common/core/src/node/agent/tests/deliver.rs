@@ -361,6 +361,46 @@ fn what_was_edited_while_it_was_out_of_git_is_applied_when_it_comes_back() {
 }
 
 #[test]
+fn what_an_older_run_failed_at_is_no_failure_of_the_next() {
+    let mut sim = Sim::new();
+    sim.entry("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.send();
+    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
+        sim.perform(0);
+    }
+    let (app, effect) = sim.pending.pop_front().unwrap();
+    sim.world.failing.insert(("apply", key("ConfigMap")));
+    let late = sim.world.perform(app, effect);
+    sim.world.failing.clear();
+    sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
+    sim.send();
+    sim.run();
+    sim.said();
+    sim.input(late);
+    sim.pass(Span::secs(30));
+    assert_eq!(sim.said(), ["Synced Healthy"]);
+}
+
+#[test]
+fn what_an_apply_changes_of_the_fields_that_are_ours_is_journalled() {
+    let mut sim = Sim::new();
+    sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+    sim.world.edit("ConfigMap", ".data.mode", "kubectl-edit");
+    sim.watch();
+    let (asked, effect) = sim.pending.pop_front().unwrap();
+    let Input::Applied { app, run, object, commit, outcome } = sim.world.perform(asked, effect) else {
+        panic!("it is healed at once")
+    };
+    // The server's schema gives it one field more than before.
+    let mut applied = outcome.unwrap();
+    applied.fingerprint.owned += 1;
+    sim.input(Input::Applied { app, run, object, commit, outcome: Ok(applied) });
+    let (instance, stored) = (sim.agent.instance(&crate::given::app("fleet/web")).unwrap(), &sim.journal);
+    assert_eq!(instance.items, stored.values().next().unwrap().items);
+    assert_ne!(instance.items[&key("ConfigMap")].written, 1);
+}
+
+#[test]
 fn two_apps_do_not_fight_over_one_object() {
     let mut sim = Sim::new();
     sim.entry("one", 'a', objects(&["ConfigMap"], "1"));

@@ -240,6 +240,27 @@ fn a_drift_that_comes_while_the_object_is_looked_at_is_healed_after_the_look() {
 }
 
 #[test]
+fn a_heal_is_said_with_its_answer_before_any_watch_shows_it() {
+    let mut sim = delivered();
+    for _ in 0..3 {
+        sim.world.edit("ConfigMap", ".data.mode", "operator");
+        sim.run();
+    }
+    assert_eq!(sim.phase("web"), Phase::OutOfSync, "the third heal waits");
+    let mut healed = false;
+    while !healed {
+        if sim.pending.is_empty() {
+            sim.now = sim.agent.next_wake().unwrap().max(sim.now);
+            sim.input(Input::Wake);
+        }
+        healed = matches!(sim.pending.front(), Some((_, Effect::Apply { .. })));
+        sim.perform(0);
+    }
+    assert_eq!(sim.phase("web"), Phase::Synced);
+    assert!(!sim.world.shown.is_empty());
+}
+
+#[test]
 fn a_heal_that_fails_is_named_and_tried_again_with_growing_pauses() {
     let mut sim = delivered();
     sim.world.failing.insert(("apply", key("ConfigMap")));
@@ -332,18 +353,41 @@ fn taking_over_fields_of_others_is_said_by_whom_they_were_held() {
 
 #[test]
 fn an_object_that_goes_before_any_watch_showed_it_is_made_again() {
+    for shown_before in [false, true] {
+        let mut sim = Sim::new();
+        if shown_before {
+            sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
+        }
+        sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
+        sim.send();
+        while !sim.pending.is_empty() {
+            sim.perform(0);
+            sim.world.shown.clear();
+        }
+        sim.world.objects.remove(&key("ConfigMap"));
+        let kind = (String::new(), String::from("v1"), String::from("ConfigMap"));
+        sim.input(Input::Listed { kind, served: true });
+        sim.pass(Span::secs(2));
+        assert!(sim.has("ConfigMap"), "the list did not show it, and nobody could say that it is gone");
+    }
+}
+
+#[test]
+fn what_a_controller_writes_before_our_answer_arrives_is_no_drift() {
     let mut sim = Sim::new();
     sim.entry("web", 'a', objects(&["ConfigMap"], "1"));
     sim.send();
-    while !sim.pending.is_empty() {
+    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
         sim.perform(0);
-        sim.world.shown.clear();
     }
-    sim.world.objects.remove(&key("ConfigMap"));
-    let kind = (String::new(), String::from("v1"), String::from("ConfigMap"));
-    sim.input(Input::Listed { kind, served: true });
-    sim.pass(Span::secs(2));
-    assert!(sim.has("ConfigMap"), "the list did not show it, and nobody could say that it is gone");
+    let (asked, effect) = sim.pending.pop_front().unwrap();
+    let answer = sim.world.perform(asked, effect);
+    sim.world.touch("ConfigMap");
+    sim.watch();
+    sim.input(answer);
+    sim.pass(Span::secs(30));
+    assert_eq!(sim.applied(), ["ConfigMap web/web"]);
+    assert_eq!(sim.said(), ["AgentStarted", "Syncing Progressing", "Synced Healthy"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From a commit to an index: each fact names the one that it follows from.
 
 use super::world::*;
+use crate::catalog::{Root, Unreadable};
 use crate::desired::Mark;
 use crate::event::HubFact;
 use crate::node::hub::{Command, Effect, Input, Outcome, Rendered};
@@ -123,6 +124,29 @@ fn a_rendering_that_fails_is_recorded_once_and_the_cluster_keeps_what_it_has() {
 }
 
 #[test]
+fn a_commit_is_not_considered_where_what_it_declares_could_not_be_read() {
+    let considered = |world: &World| {
+        let (state, west, web) = (world.hub.state(), name("west"), app("shop/web"));
+        let placements = state.placements(&west, &state.clusters.clusters[&west]).0;
+        let heads = world.hub.considered(&west, &web, &placements[&web]);
+        heads.into_iter().map(|(_, head)| head.commit.clone()).collect::<Vec<_>>()
+    };
+    for broken in [false, true] {
+        let mut world = at_rest();
+        let seen = world.push("shop", &commit(2));
+        let variant = variants(&seen)[0].clone();
+        let mut reading = reading("shop", &commit(2), vec![declared("web", "shop", "west")], seen.first);
+        if broken {
+            let why = Unreadable { file: None, line: None, cause: "bad indent".into() };
+            reading.roots.insert(Root::Directory, Err(why));
+        }
+        world.step(Input::Read(reading));
+        world.step(sealed(&variant, &commit(2)));
+        assert_eq!(considered(&world), if broken { vec![] } else { vec![commit(2)] });
+    }
+}
+
+#[test]
 fn a_sync_order_delivers_what_is_not_automated() {
     let mut world = World::new();
     world.add("shop");
@@ -130,12 +154,17 @@ fn a_sync_order_delivers_what_is_not_automated() {
     let seen = world.push("shop", &commit(1)).first;
     let mut by_hand = declared("web", "shop", "west");
     by_hand.sync.automated = false;
-    let out = world.step(Input::Read(reading("shop", &commit(1), vec![by_hand], seen)));
-    let out = world.step(sealed(&variants(&out)[0], &commit(1)));
+    let read = world.step(Input::Read(reading("shop", &commit(1), vec![by_hand], seen)));
+    let mut early = world.clone();
+    let out = world.step(sealed(&variants(&read)[0], &commit(1)));
     assert_eq!(facts(&out), [("BundleSealed", Some(seen))]);
     let sync = Command::Sync { app: app("shop/web"), clusters: Vec::new(), reason: "release".into() };
-    let out = world.order(sync);
+    let out = world.order(sync.clone());
     assert_eq!(facts(&out), [("SyncRequested", None), ("IndexRaised", Some(out.first))]);
     let HubFact::IndexRaised { changes, .. } = own(&out)[1] else { panic!() };
     assert_eq!(changes[0].app, app("shop/web"));
+    // Before there is a bundle the order is kept, and there is no index to publish.
+    assert_eq!(facts(&early.order(sync)), [("SyncRequested", None)]);
+    assert_eq!(asked(&early.step(Input::Refill)), ["SetAccount"]);
+    assert_eq!(facts(&early.step(sealed(&variants(&read)[0], &commit(1))))[1].0, "IndexRaised");
 }

@@ -30,6 +30,7 @@ pub(super) struct Tree {
     pub(super) renders: BTreeMap<String, u8>,
 }
 
+#[derive(Clone)]
 pub(super) struct Sim {
     pub(super) hub: Hub,
     pub(super) log: Vec<Append>,

@@ -70,6 +70,12 @@ fn a_commit_is_considered_once_it_is_rendered_whether_it_changes_anything_or_not
     assert_eq!(considered(&sim), ["aaaaaaaaaa"]);
     sim.push('b', tree(&[("prod", &["web"])]));
     assert_eq!(considered(&sim), [] as [&str; 0], "seen, and not yet read");
+    for first in ["read", "render"] {
+        let mut sim = sim.clone();
+        let place = sim.asked().iter().position(|asked| asked.starts_with(first)).unwrap();
+        sim.perform(place);
+        assert_eq!(considered(&sim), [] as [&str; 0], "{first} alone does not tell");
+    }
     sim.run();
     assert_eq!(
         (considered(&sim), held(&sim)),
@@ -183,13 +189,33 @@ fn only_what_waits_can_be_approved_and_once() {
     };
     let nothing = Reply::Rejected(Rejected::NothingHeld { app: app("fleet/web"), cluster: named("prod") });
     assert_eq!(sim.order(approve("fleet/web")), nothing);
+    sim.report('B', &app("fleet/web"), Phase::Synced);
+    assert_eq!(sim.order(approve("fleet/web")), nothing, "it does not wait");
     sim.report('B', &app("fleet/web"), Phase::Parked);
+    let mut later = sim.clone();
+    let mut next = tree(&[("prod", &["web"])]);
+    next.renders.insert("apps/web".into(), 2);
+    later.push('b', next);
+    later.run();
+    assert_eq!(later.order(approve("fleet/web")), nothing, "what waited was the bundle before");
     assert!(matches!(sim.order(approve("fleet/web")), Reply::Done { changed: true, .. }));
     let entry = &sim.hub.state().planner.fleet[&named("prod")].index.entries[&app("fleet/web")];
     assert_eq!(entry.approved, Some(digest(1)));
     assert_eq!(sim.order(approve("fleet/web")), nothing, "approved already");
     let none = Reply::Rejected(Rejected::NotPlaced { app: app("fleet/none"), cluster: named("prod") });
     assert_eq!(sim.order(approve("fleet/none")), none);
+}
+
+#[test]
+fn an_app_is_synced_where_it_is_and_nowhere_else() {
+    let mut sim = delivered();
+    let sync = |cluster: &str| {
+        let (app, clusters) = (app("fleet/web"), vec![named(cluster)]);
+        Command::Sync { app, clusters, reason: "release".into() }
+    };
+    let elsewhere = Rejected::NotPlaced { app: app("fleet/web"), cluster: named("next") };
+    assert_eq!(sim.order(sync("next")), Reply::Rejected(elsewhere));
+    assert!(matches!(sim.order(sync("prod")), Reply::Done { changed: true, .. }));
 }
 
 #[test]
@@ -244,6 +270,9 @@ fn a_source_that_was_removed_and_added_again_is_read_again() {
     assert!(sim.followed.is_empty());
     sim.add_source("fleet");
     sim.push('a', tree(&[("prod", &["web"])]));
+    let read = sim.asked().iter().position(|asked| asked == "read fleet").unwrap();
+    sim.perform(read);
+    assert!(!sim.asked().contains(&String::from("read fleet")), "once is enough");
     sim.run();
     assert_eq!(held(&sim), ["fleet/web aaaaaaaaaa"]);
     sim.check_debts();

@@ -24,12 +24,14 @@ pub(super) const LEASE: Span = Span::secs(30);
 pub(super) const DAWN: At = At(1_000_000);
 
 /// One event as it was appended; for an agent's, on whose account and in which incarnation.
+#[derive(Clone)]
 pub(super) struct Logged {
     pub(super) at: At,
     pub(super) append: Append,
     pub(super) sender: Option<(AccountKey, u64)>,
 }
 
+#[derive(Clone)]
 pub(super) struct World {
     pub(super) hub: Hub,
     pub(super) now: At,
