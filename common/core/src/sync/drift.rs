@@ -79,12 +79,6 @@ impl Instance {
             return;
         }
         self.drifts.pass(at);
-        if self.drifts.pursues() && !self.holds_objects {
-            if !self.waiting && self.retry_at.is_none() {
-                self.load();
-            }
-            return;
-        }
         while self.busy() < self.limits.in_flight {
             let next = self.drifts.first(self.in_flight.iter(), |key| self.is_busy(key));
             let Some(key) = next else { return };

@@ -131,11 +131,6 @@ impl Drifts {
         self.later.first()
     }
 
-    /// Whether there is something to pursue now.
-    pub(super) fn pursues(&self) -> bool {
-        !self.now.is_empty()
-    }
-
     /// The next one of the first stage that is not whole: nothing can be made in a missing namespace.
     pub(super) fn first<'a>(
         &'a self,

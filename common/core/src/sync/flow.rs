@@ -39,7 +39,7 @@ impl Instance {
         self.problems.clear();
         self.ending.clear();
         self.trouble = None;
-        self.drop_objects();
+        self.objects.clear();
         let (roster, items) = (&mut self.roster, &self.items);
         roster.rule(Rules::of(&self.entry), |key| keeps(items, key));
         self.drifts.heals(self.entry.policy.self_heal);
@@ -77,16 +77,10 @@ impl Instance {
         self.restate(at);
     }
 
-    pub(super) fn load(&mut self) {
+    fn load(&mut self) {
         self.waiting = true;
-        let recalls = self.recall && self.step == Step::Loading;
-        let recall = recalls.then(|| self.left.iter().cloned().collect());
+        let recall = self.recall.then(|| self.left.iter().cloned().collect());
         self.effects.push(Effect::Load { run: self.run, entry: self.entry.clone(), recall });
-    }
-
-    pub(super) fn drop_objects(&mut self) {
-        self.objects.clear();
-        self.holds_objects = false;
     }
 
     /// The bundle's objects arrived. `shared` names objects that another app owns.
@@ -98,17 +92,12 @@ impl Instance {
         shared: &BTreeMap<Key, String>,
         at: At,
     ) {
-        if run != self.run || !(self.step == Step::Loading || self.tends()) {
+        if run != self.run || self.step != Step::Loading {
             return;
         }
         self.waiting = false;
         self.trouble = None;
         self.objects = objects.into_iter().map(|object| (object.key.clone(), object)).collect();
-        self.holds_objects = true;
-        if self.tends() {
-            self.pursue_drifts(at);
-            return;
-        }
         for (key, owner) in shared {
             if self.objects.remove(key).is_some() {
                 let message = alloc::format!("app {owner} has this object already");
@@ -155,7 +144,7 @@ impl Instance {
         if let Some(why) = prune::guard(&self.entry, self.items.len(), self.objects.len(), counted) {
             self.step = Step::Parked;
             self.trouble = Some(why);
-            self.drop_objects();
+            self.objects.clear();
             let applied = self.items.iter().filter(|(_, item)| item.is_applied());
             let applied: Vec<Key> = applied.map(|(key, _)| key.clone()).collect();
             for key in applied {

@@ -145,7 +145,6 @@ pub struct Instance {
     pub(super) run: u64,
     pub(super) step: Step,
     pub(super) objects: BTreeMap<Key, Object>,
-    pub(super) holds_objects: bool,
     pub(super) stages: Vec<Vec<Key>>,
     /// Kinds of which a watch has shown everything.
     pub(super) listed: Arc<Kinds>,
@@ -228,7 +227,6 @@ impl Instance {
             run: 0,
             step: Step::Loading,
             objects: BTreeMap::new(),
-            holds_objects: false,
             stages: Vec::new(),
             listed: Arc::default(),
             unlisted: BTreeMap::new(),
@@ -324,10 +322,7 @@ impl Instance {
         let free = self.inspecting.len() < self.limits.in_flight;
         let mut looks = self.inspect_at.iter().filter(|(_, key)| free && !self.is_busy(key));
         let look = looks.next().map(|(at, _)| at);
-        let pursues = self.tends()
-            && !self.waiting
-            && (self.holds_objects || self.retry_at.is_none())
-            && self.busy() < self.limits.in_flight;
+        let pursues = self.tends() && self.busy() < self.limits.in_flight;
         let drift = if pursues { self.drifts.next() } else { None };
         let waits = [self.retry_at, self.settle_by, self.list_by, self.state_after, drift, look];
         waits.into_iter().flatten().min()

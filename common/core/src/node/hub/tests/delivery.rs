@@ -24,6 +24,7 @@ pub(super) fn delivered() -> World {
 /// The same, published: nothing is owed any more.
 pub(super) fn at_rest() -> World {
     let mut world = delivered();
+    assert!(!world.hub.is_idle(), "its index is on the way");
     let mark = Mark { epoch: 1, generation: 1 };
     world.step(Input::Published { cluster: name("west"), mark });
     assert!(world.hub.is_idle());

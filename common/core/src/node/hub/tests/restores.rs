@@ -7,8 +7,10 @@ use crate::desired::{Index, Mark};
 use crate::digest::Digest;
 use crate::epoch::{Evidence, Grant, GrantKind};
 use crate::event::{AgentFact, HubFact};
-use crate::node::hub::{Append, Command, Effect, Hub, Input, Newer, Outputs, Rejected, Reply, Settings};
-use crate::time::Span;
+use crate::node::hub::{
+    Append, Command, Durable, Effect, Hub, Input, Newer, Outputs, Rejected, Reply, Settings,
+};
+use crate::time::{At, Span};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -138,6 +140,30 @@ fn a_log_that_is_too_old_makes_the_hub_read_only_for_every_restart() {
 }
 
 #[test]
+fn an_index_that_the_log_knows_is_no_sign_that_the_log_is_too_old() {
+    let mut world = at_rest();
+    let known = index(&world).mark;
+    assert_eq!(kinds(&world.step(Input::Witnessed(vec![(account("west"), known)]))), [""; 0]);
+    assert!(world.hub.read_only().is_none());
+    assert_eq!(world.hub.unadopted(), 0);
+}
+
+#[test]
+fn the_restore_key_is_recorded_when_it_is_made_and_never_again() {
+    let mut world = World::new();
+    assert_eq!(kinds(&world.step(Input::RestoreKey([7; 32]))), ["RestoreKeyMade"]);
+    assert_eq!(kinds(&world.step(Input::RestoreKey([8; 32]))), [""; 0]);
+    assert_eq!(world.hub.state().epochs.restore_key, Some([7; 32]));
+}
+
+#[test]
+fn an_event_of_an_unknown_kind_has_its_place_in_the_log_and_changes_nothing() {
+    let mut state = Durable::default();
+    state.skip(7, At(5));
+    assert_eq!(state, Durable { index: 7, appended_at: At(5), ..Durable::default() });
+}
+
+#[test]
 fn over_a_log_that_a_newer_version_wrote_the_hub_only_reads_and_no_epoch_ends_that() {
     let (mut world, _) = restored();
     let newer = Newer { index: 9, kind: "FromTheFuture".into() };
@@ -255,6 +281,7 @@ fn a_restored_hub_changes_nothing_before_it_has_looked_at_git_again() {
     assert_eq!(entries(&world), ["api 2", "web 2"]);
     let both = vec![declared("web", "shop", "west"), declared("api", "shop", "west")];
     let out = world.step(Input::Read(reading("shop", &commit(2), both, seen)));
+    assert_eq!(entries(&world), ["api 2", "web 2"], "what was rendered is of the commit before");
     let mut due: Vec<_> = variants(&out);
     due.push(variant);
     for variant in due {
@@ -273,6 +300,19 @@ fn a_restored_hub_changes_nothing_before_it_has_looked_at_git_again() {
     let variant = world.hub.users.keys().find(|variant| variant.path == "web").unwrap().clone();
     world.step(sealed(&variant, &commit(3)));
     assert_eq!(entries(&world), ["api 2 leaves", "web 3"]);
+}
+
+#[test]
+fn an_app_of_a_source_that_the_backup_does_not_know_stays() {
+    let (mut world, lost) = granted();
+    let mut proof = adoption(&lost);
+    let held = proof.index.as_mut().unwrap();
+    let web = held.entries[&app("shop/web")].clone();
+    held.entries.insert(app("tools/db"), web);
+    shows(&mut world, proof);
+    world.pass(Span::secs(60));
+    assert_eq!(entries(&world), ["api 2", "web 2", "db 2"]);
+    assert!(world.hub.refused(&name("west")).unwrap().contains_key(&app("tools/db")), "and it is said");
 }
 
 #[test]
