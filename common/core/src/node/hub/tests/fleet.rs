@@ -98,6 +98,11 @@ fn a_forgery_is_recorded_once_in_ten_seconds_and_always_answered() {
         assert_eq!(reply(&out), &Reply::Refused { reason: "no signature".into() });
         assert_eq!(out.appends.len(), recorded, "{of} after {after} ms");
     }
+    let shown = |of: &str, after: u64| world.hub.refused_events(&account(of), DAWN.plus(Span(after)));
+    let shown_for = Span::secs(120).0;
+    assert_eq!(shown("west", 10_000 + shown_for - 1), Some("no signature"), "since the last one");
+    assert_eq!(shown("west", 10_000 + shown_for), None);
+    assert_eq!(shown("south", 10_000), None);
 }
 
 #[test]
@@ -132,6 +137,21 @@ fn events_are_taken_in_order_each_once() {
             other => panic!("{what}: {other:?}"),
         };
         assert_eq!(found, stands, "{what}");
+    }
+}
+
+#[test]
+fn what_waits_at_an_agent_is_less_what_was_just_taken() {
+    let mut world = World::new();
+    world.enrol("west");
+    let first = link(1, Digest::default());
+    let links = vec![first.clone(), link(2, first.hash)];
+    let vitals = Vitals { waiting: 5, ..Vitals::default() };
+    let batch = Batch { vitals, incarnation: 1, links, ..Batch::default() };
+    for (waits, why) in [(3, "two were taken"), (5, "both were there already")] {
+        let (account, batch) = (account("west"), batch.clone());
+        world.step(Input::Batched { token: 7, account, batch, facts: vec![None, None] });
+        assert_eq!(world.hub.vitals(&name("west")).unwrap().waiting, waits, "{why}");
     }
 }
 

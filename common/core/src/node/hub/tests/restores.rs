@@ -300,6 +300,13 @@ fn a_restored_hub_changes_nothing_before_it_has_looked_at_git_again() {
     let variant = world.hub.users.keys().find(|variant| variant.path == "web").unwrap().clone();
     world.step(sealed(&variant, &commit(3)));
     assert_eq!(entries(&world), ["api 2 leaves", "web 3"]);
+
+    // After a restart too: what this epoch saw is not looked at again first.
+    world.restart();
+    world.heartbeat("west");
+    world.step(Input::Read(reading("shop", &commit(3), web(), seen)));
+    world.step(sealed(&variant, &commit(3)));
+    assert!(world.hub.refused(&name("west")).unwrap().is_empty());
 }
 
 #[test]
