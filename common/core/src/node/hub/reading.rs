@@ -78,10 +78,6 @@ impl Hub {
                 }
                 (token, Reply::Refused { reason })
             }
-            Input::Started { .. } => {
-                self.started_at = at;
-                return;
-            }
             _ => return,
         };
         self.out.replies.push((token, reply));

@@ -30,6 +30,9 @@ pub(super) struct Tree {
     pub(super) renders: BTreeMap<String, u8>,
 }
 
+/// More steps than this without time passing mean that somebody spins.
+const STEPS_MAX: usize = 5_000;
+
 #[derive(Clone)]
 pub(super) struct Sim {
     pub(super) hub: Hub,
@@ -204,7 +207,7 @@ impl Sim {
 
     /// Everything that can happen without time passing.
     pub(super) fn run(&mut self) {
-        for _ in 0..50_000 {
+        for _ in 0..STEPS_MAX {
             if !self.pending.is_empty() {
                 self.perform(0);
             } else if self.hub.next_wake().is_some_and(|due| due <= self.now) {

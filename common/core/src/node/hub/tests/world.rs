@@ -20,6 +20,9 @@ use alloc::{format, vec};
 /// Silence after which a cluster is called silent.
 pub(super) const LEASE: Span = Span::secs(30);
 
+/// More wakes than this in one passing of time mean that somebody spins.
+const WAKES_MAX: usize = 5_000;
+
 /// When every world begins.
 pub(super) const DAWN: At = At(1_000_000);
 
@@ -92,6 +95,7 @@ impl World {
         while let Some(wake) = self.hub.next_wake().filter(|wake| *wake <= end) {
             self.now = self.now.max(wake);
             outs.push(self.step(Input::Wake));
+            assert!(outs.len() < WAKES_MAX, "the hub spins: {:?}", self.hub.debts());
         }
         self.now = end;
         outs
