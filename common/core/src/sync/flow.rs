@@ -248,9 +248,6 @@ impl Instance {
         self.step = Step::Resting;
         self.attempt = 0;
         self.settle_by = None;
-        if self.objects_pending() > 0 {
-            self.settle_by = Some(at.plus(self.limits.health_timeout));
-        }
         // What stays behind may not be there at all: its apply failed, or nobody saw it go.
         let unseen = |key: &&Key| !self.live.contains_key(*key) || self.unshown.contains(*key);
         let unseen = self.roster.leaving().filter(unseen);

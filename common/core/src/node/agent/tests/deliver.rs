@@ -5,7 +5,7 @@ use crate::desired::{Mark, Policy};
 use crate::event::agent::Phase;
 use crate::health::{Cause, Health};
 use crate::node::agent::Input;
-use crate::sync::{Effect, Problem, Step};
+use crate::sync::{Effect, Limits, Problem, Step};
 use crate::time::Span;
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -189,6 +189,23 @@ fn a_workload_that_does_not_become_healthy_is_named_early_and_again_when_its_tim
     assert_eq!(sim.said(), ["Synced Progressing"], "the workload that is late is named");
     let stated = sim.agent.instance(&app("web")).unwrap().stated.clone().unwrap();
     assert_eq!(stated.troubles[0].object, key("Deployment"));
+}
+
+#[test]
+fn a_workload_that_is_unwell_again_after_the_time_of_the_delivery_has_its_own_time() {
+    let mut sim = Sim::new();
+    let unwell = (Health::Progressing, None);
+    sim.world.health.insert(key("Deployment"), unwell);
+    sim.deliver("web", 'a', objects(&WEB, "1"));
+    sim.world.health.clear();
+    sim.pass(Limits::default().health_timeout);
+    sim.world.health.insert(key("Deployment"), unwell);
+    sim.world.touch("Deployment");
+    sim.pass(Span::secs(5));
+    let stated = |sim: &Sim| sim.agent.instance(&app("web")).unwrap().stated.clone().unwrap();
+    assert_eq!((stated(&sim).health, stated(&sim).troubles.len()), (Health::Progressing, 0));
+    sim.pass(Limits::default().health_timeout);
+    assert_eq!(stated(&sim).troubles.len(), 1);
 }
 
 #[test]

@@ -397,6 +397,15 @@ fn an_object_that_goes_before_any_watch_showed_it_is_made_again() {
 }
 
 #[test]
+fn a_list_that_shows_what_was_shown_before_asks_for_nothing() {
+    let mut sim = delivered();
+    let kind = (String::new(), String::from("v1"), String::from("ConfigMap"));
+    sim.world.list(&kind);
+    sim.watch();
+    assert!(sim.pending.is_empty(), "{:?}", sim.pending);
+}
+
+#[test]
 fn what_a_controller_writes_before_our_answer_arrives_is_no_drift() {
     let mut sim = Sim::new();
     sim.entry("web", 'a', objects(&["ConfigMap"], "1"));
