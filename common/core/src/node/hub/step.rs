@@ -387,10 +387,6 @@ impl Hub {
                     self.dirty.insert(name.clone());
                 }
             }
-            HubFact::EpochRaised { .. } => {
-                self.refill();
-                self.every_cluster();
-            }
             HubFact::SyncRequested { clusters, .. } => self.dirty.extend(clusters.iter().cloned()),
             HubFact::Approved { .. } | HubFact::ClusterLeaving | HubFact::ClusterInvited { .. } => {
                 self.dirty.extend(cluster.cloned());

@@ -215,7 +215,8 @@ fn an_app_is_synced_where_it_is_and_nowhere_else() {
     };
     let elsewhere = Rejected::NotPlaced { app: app("fleet/web"), cluster: named("next") };
     assert_eq!(sim.order(sync("next")), Reply::Rejected(elsewhere));
-    assert!(matches!(sim.order(sync("prod")), Reply::Done { changed: true, .. }));
+    let index = sim.log.len() as u64 + 1;
+    assert_eq!(sim.order(sync("prod")), Reply::Done { index, changed: true }, "it names its event");
 }
 
 #[test]

@@ -264,6 +264,14 @@ fn a_cluster_is_adopted_by_what_it_shows_and_the_lost_events_are_named() {
 }
 
 #[test]
+fn what_was_adopted_is_published_at_once() {
+    let (mut world, lost) = granted();
+    let mark = index(&world).mark;
+    assert_eq!(asked(&world.step(Input::Published { cluster: name("west"), mark })), [""; 0]);
+    assert_eq!(asked(&shows(&mut world, adoption(&lost))), ["Publish"]);
+}
+
+#[test]
 fn a_restored_hub_changes_nothing_before_it_has_looked_at_git_again() {
     let (mut world, lost) = granted();
     shows(&mut world, adoption(&lost));
