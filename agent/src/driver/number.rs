@@ -1,9 +1,9 @@
 //! What the chain and the folds of a driver are to its journal.
 
-use crate::journal::{OutboxRow, Write};
+use crate::journal::Write;
 use taffrail_core::event::AgentEvent;
 use taffrail_core::outbox::Fold;
-use taffrail_proto::event::{Entered, Ledger, Numbered};
+use taffrail_proto::event::{Entered, Ledger};
 use taffrail_proto::journal as encoding;
 
 /// Settings of the journal with this beginning are folds.
@@ -14,16 +14,9 @@ pub(super) fn number(ledger: &mut Ledger, events: Vec<AgentEvent>) -> Vec<Write>
     let Entered { rows, folds } = ledger.enter(events);
     let mut writes: Vec<Write> = folds.into_iter().map(|(name, fold)| fold_write(&name, fold)).collect();
     if !rows.is_empty() {
-        let rows =
-            rows.into_iter().map(|Numbered { seq, header, payload }| OutboxRow { seq, header, payload });
-        writes.push(Write::AppendEvents { rows: rows.collect(), last_hash: ledger.chain.last_hash });
+        writes.push(Write::AppendEvents { rows, last_hash: ledger.chain.last_hash });
     }
     writes
-}
-
-/// Bytes of an event in the outbox.
-pub(super) fn length(row: &OutboxRow) -> u64 {
-    (row.header.len() + row.payload.len()) as u64
 }
 
 /// The folds among the settings of a journal.

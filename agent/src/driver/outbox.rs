@@ -2,11 +2,10 @@
 
 use super::RECEIPT;
 use super::looping::Shown;
-use super::number::length;
 use super::prove::Prover;
 use crate::bus::Bus;
 use crate::identity::{Keys, Member};
-use crate::journal::{self, FORKED, Journal, OutboxRow, Write};
+use crate::journal::{self, FORKED, Journal, Write};
 use crate::park::Park;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use taffrail_core::cluster::Vitals;
 use taffrail_core::desired::Mark;
 use taffrail_core::time::At;
-use taffrail_proto::event::decode_header;
+use taffrail_proto::event::{Numbered, decode_header};
 use taffrail_proto::journal::Parked;
 use taffrail_proto::proof::Shown as Proof;
 use taffrail_proto::proof::signed_receipt;
@@ -232,9 +231,9 @@ impl Outbox {
     }
 
     /// The hub has these rows up to `seq`, and signed that.
-    async fn receipt(&mut self, seq: u64, rows: &[OutboxRow], signed: Bytes) -> Result<(), journal::Error> {
+    async fn receipt(&mut self, seq: u64, rows: &[Numbered], signed: Bytes) -> Result<(), journal::Error> {
         self.prover.keep(&signed);
-        let freed: u64 = rows.iter().filter(|row| row.seq <= seq).map(length).sum();
+        let freed: u64 = rows.iter().filter(|row| row.seq <= seq).map(Numbered::length).sum();
         let kept = Write::PutSetting { key: RECEIPT.to_owned(), bytes: signed };
         self.journal.commit(vec![Write::Receipt { seq }, kept]).await?;
         self.sent.send_modify(|sent| {

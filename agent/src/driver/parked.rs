@@ -1,9 +1,10 @@
 //! Events that outlive their journal: sent first after a start, kept in the cluster at an end.
 
 use super::outbox::{Asked, Outbox, PAUSE_MAX, PAUSE_MIN};
-use crate::journal::{self, OutboxRow};
+use crate::journal;
 use bytes::Bytes;
 use taffrail_core::cluster::Vitals;
+use taffrail_proto::event::Numbered;
 use taffrail_proto::journal::{Chain, Parked};
 use taffrail_proto::report::{Answer, BYTES_MAX, Carried, EVENTS_MAX};
 use tokio_util::sync::CancellationToken;
@@ -89,7 +90,7 @@ impl Outbox {
         let from = self.sent.borrow().receipted + 1;
         let rows = self.journal.outbox_from(from, u32::MAX, LEFT_BYTES_MAX)?;
         let mut chains = self.parked.take().map(|parked| parked.chains).unwrap_or_default();
-        let events = rows.into_iter().map(|OutboxRow { header, payload, .. }| (header, payload)).collect();
+        let events = rows.into_iter().map(|Numbered { header, payload, .. }| (header, payload)).collect();
         chains.push(Chain { incarnation: self.incarnation, from, events });
         let last_seq = self.shown.borrow().last_seq;
         let parked = Parked { chains, incarnation: self.incarnation, last_seq };

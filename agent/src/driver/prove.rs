@@ -2,7 +2,7 @@
 
 use super::{RECEIPT, STOPPED, WAITING};
 use crate::identity::Member;
-use crate::journal::{OutboxRow, Snapshot};
+use crate::journal::Snapshot;
 use bytes::Bytes;
 use taffrail_core::cluster::Chain;
 use taffrail_core::desired::{Mark, Permit};
@@ -10,7 +10,7 @@ use taffrail_core::digest::Digest;
 use taffrail_core::node::agent::Held;
 use taffrail_core::proof::Reasons;
 use taffrail_core::time::At;
-use taffrail_proto::event::decode_header;
+use taffrail_proto::event::{Numbered, decode_header};
 use taffrail_proto::index;
 use taffrail_proto::proof::Shown as Proof;
 use taffrail_runtime::telemetry;
@@ -94,7 +94,7 @@ impl Prover {
     }
 
     /// The proof that the next request carries, if one is due. `rows` follow the event `receipted` in the outbox.
-    pub(super) fn due(&mut self, incarnation: u64, receipted: u64, rows: &[OutboxRow]) -> Option<Proof> {
+    pub(super) fn due(&mut self, incarnation: u64, receipted: u64, rows: &[Numbered]) -> Option<Proof> {
         let showing = self.showing.borrow_and_update().clone();
         self.reasons.asked(showing.asked);
         if !self.reasons.is_due(showing.pending != Mark::default(), self.now()) {

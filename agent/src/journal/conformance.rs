@@ -1,6 +1,6 @@
 //! The suite that every journal passes: one test for each promise of `mod.rs`.
 
-use super::{Error, Journal, Mark, OutboxRow, VALUE_BYTES_MAX, Write};
+use super::{Error, Journal, Mark, Numbered, VALUE_BYTES_MAX, Write};
 use bytes::Bytes;
 use taffrail_core::digest::Digest;
 
@@ -32,9 +32,9 @@ macro_rules! conformance {
 pub(super) use conformance;
 
 /// Event number `seq` with bytes that name it.
-pub(super) fn row(seq: u64) -> OutboxRow {
+pub(super) fn row(seq: u64) -> Numbered {
     let (header, payload) = (format!("header {seq}").into(), format!("payload {seq}").into());
-    OutboxRow { seq, header, payload }
+    Numbered { seq, header, payload }
 }
 
 pub(super) fn events(seqs: std::ops::RangeInclusive<u64>) -> Write {
@@ -49,7 +49,7 @@ pub(super) fn hash(seq: u64) -> Digest {
     digest
 }
 
-fn seqs(rows: &[OutboxRow]) -> Vec<u64> {
+fn seqs(rows: &[Numbered]) -> Vec<u64> {
     rows.iter().map(|row| row.seq).collect()
 }
 
@@ -220,7 +220,7 @@ pub(super) async fn a_part_of_the_outbox_keeps_the_limits(journal: &dyn Journal)
 
 pub(super) async fn values_above_the_limit_are_refused(journal: &dyn Journal) {
     let bytes = Bytes::from(vec![0; VALUE_BYTES_MAX + 1]);
-    let row = OutboxRow { seq: 1, header: Bytes::new(), payload: bytes.clone() };
+    let row = Numbered { seq: 1, header: Bytes::new(), payload: bytes.clone() };
     let writes = [
         Write::PutIndex { bytes: bytes.clone() },
         Write::PutBundle { digest: Digest([1; 32]), bodies: vec![(Digest([1; 32]), bytes.clone())] },

@@ -1,6 +1,6 @@
 //! The journal in memory: the same promises without a disk, for tests and simulations.
 
-use super::{Batch, Error, Journal, Outbox, OutboxRow, Snapshot, Write, check_bodies, check_length};
+use super::{Batch, Error, Journal, Numbered, Outbox, Snapshot, Write, check_bodies, check_length};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,7 +16,7 @@ struct State {
     snapshot: Snapshot,
     bundles: BTreeMap<Digest, Vec<Digest>>,
     bodies: BTreeMap<Digest, Bytes>,
-    outbox: BTreeMap<u64, OutboxRow>,
+    outbox: BTreeMap<u64, Numbered>,
 }
 
 impl Memory {
@@ -102,12 +102,11 @@ impl Journal for Memory {
     fn load(&self) -> Result<Snapshot, Error> {
         let state = self.lock();
         let bundles = state.bundles.iter().map(|(digest, contents)| (*digest, contents.len())).collect();
-        let length = |row: &OutboxRow| (row.header.len() + row.payload.len()) as u64;
-        let outbox_bytes = state.outbox.values().map(length).sum();
+        let outbox_bytes = state.outbox.values().map(Numbered::length).sum();
         Ok(Snapshot { bundles, outbox_bytes, ..state.snapshot.clone() })
     }
 
-    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error> {
+    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<Numbered>, Error> {
         let mut batch = Batch::new(max_count, max_bytes);
         for row in self.lock().outbox.range(seq..).map(|(_, row)| row) {
             if !batch.admits(row.header.len() + row.payload.len()) {

@@ -28,6 +28,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use taffrail_core::digest::Digest;
+use taffrail_proto::event::Numbered;
 
 pub use self::redb::Redb;
 pub use error::Error;
@@ -49,17 +50,6 @@ pub struct Mark {
     pub epoch: u64,
     /// Generation within the epoch.
     pub generation: u64,
-}
-
-/// An event that waits for its receipt.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OutboxRow {
-    /// Number of the event in this incarnation; the first is 1.
-    pub seq: u64,
-    /// The envelope as it is signed and sent.
-    pub header: Bytes,
-    /// The payload as it is sent.
-    pub payload: Bytes,
 }
 
 /// One change of the journal.
@@ -115,7 +105,7 @@ pub enum Write {
     /// Puts events into the outbox.
     AppendEvents {
         /// Numbered on from `next_seq`.
-        rows: Vec<OutboxRow>,
+        rows: Vec<Numbered>,
         /// Hash of the last header: the head of the chain.
         last_hash: Digest,
     },
@@ -199,7 +189,7 @@ pub trait Journal: Send + Sync {
     ///
     /// # Errors
     /// [`Error::Read`].
-    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error>;
+    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<Numbered>, Error>;
 
     /// The digests of a bundle's objects, in order; `None` if the bundle is not held.
     ///
@@ -223,7 +213,7 @@ struct Outbox {
 
 impl Outbox {
     /// The outbox after these rows.
-    fn append(self, rows: &[OutboxRow]) -> Result<Outbox, Error> {
+    fn append(self, rows: &[Numbered]) -> Result<Outbox, Error> {
         let mut after = self;
         for row in rows {
             if row.seq != after.next_seq {
@@ -258,7 +248,7 @@ fn check_bodies(bodies: &[(Digest, Bytes)]) -> Result<(), Error> {
 
 /// Rows of the outbox up to the limits of one call.
 struct Batch {
-    rows: Vec<OutboxRow>,
+    rows: Vec<Numbered>,
     count_left: u32,
     bytes_left: u64,
 }

@@ -10,7 +10,7 @@
 //! | `outbox` | number of the event | length of header (4, big-endian), header, payload |
 
 use super::{
-    Batch, Error, FORKED, Journal, Mark, Opened, Outbox, OutboxRow, Snapshot, VALUE_BYTES_MAX, Write,
+    Batch, Error, FORKED, Journal, Mark, Numbered, Opened, Outbox, Snapshot, VALUE_BYTES_MAX, Write,
     check_bodies, check_length,
 };
 use async_trait::async_trait;
@@ -164,7 +164,7 @@ impl Journal for Redb {
         self.snapshot()
     }
 
-    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error> {
+    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<Numbered>, Error> {
         let reading = self.db.begin_read().map_err(read_error)?;
         let outbox = reading.open_table(OUTBOX).map_err(read_error)?;
         let mut batch = Batch::new(max_count, max_bytes);
@@ -378,7 +378,7 @@ fn digests(list: &[u8]) -> Result<Vec<Digest>, Error> {
     found.ok_or(Error::Damaged { what: "the list of a bundle is cut off" })
 }
 
-fn append(writing: &WriteTransaction, rows: &[OutboxRow], last_hash: Digest) -> Result<(), Error> {
+fn append(writing: &WriteTransaction, rows: &[Numbered], last_hash: Digest) -> Result<(), Error> {
     let mut facts = writing.open_table(FACTS).map_err(write_error)?;
     let after = outbox_of(&facts)?.append(rows)?;
     let mut outbox = writing.open_table(OUTBOX).map_err(write_error)?;
@@ -447,12 +447,12 @@ fn lengths(reading: &ReadTransaction) -> Result<(BTreeMap<Digest, usize>, u64), 
     Ok((bundles, outbox_bytes))
 }
 
-fn encode_row(row: &OutboxRow) -> Vec<u8> {
+fn encode_row(row: &Numbered) -> Vec<u8> {
     let length = u32::try_from(row.header.len()).expect("append refuses events above VALUE_BYTES_MAX");
     [&length.to_be_bytes()[..], &row.header[..], &row.payload[..]].concat()
 }
 
-fn decode_row(seq: u64, row: &[u8]) -> Result<OutboxRow, Error> {
+fn decode_row(seq: u64, row: &[u8]) -> Result<Numbered, Error> {
     let damaged = Error::Damaged { what: "a row of the outbox is cut off" };
     let Some((length, body)) = row.split_first_chunk::<4>() else { return Err(damaged) };
     let split = usize::try_from(u32::from_be_bytes(*length)).ok();
@@ -460,7 +460,7 @@ fn decode_row(seq: u64, row: &[u8]) -> Result<OutboxRow, Error> {
         return Err(damaged);
     };
     let body = Bytes::copy_from_slice(body);
-    Ok(OutboxRow { seq, header: body.slice(..split), payload: body.slice(split..) })
+    Ok(Numbered { seq, header: body.slice(..split), payload: body.slice(split..) })
 }
 
 fn be_number(bytes: &[u8]) -> Result<u64, Error> {

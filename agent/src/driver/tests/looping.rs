@@ -2,7 +2,7 @@
 
 use super::{account, started, until, west};
 use crate::driver::{Driver, Driving, Handle, Performer, Sent, Showing, Shown};
-use crate::journal::{Error, Journal, Memory, OutboxRow, Snapshot, Write};
+use crate::journal::{Error, Journal, Memory, Snapshot, Write};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use taffrail_core::event::agent::{Journal as Found, Refusal};
 use taffrail_core::id::{AppId, CommitId};
 use taffrail_core::node::agent::{Act, Agent, Held, Input};
 use taffrail_core::sync::Limits;
-use taffrail_proto::event::{Decoded, decode, decode_header};
+use taffrail_proto::event::{Decoded, Numbered, decode, decode_header};
 use taffrail_proto::index::{Terms, Verified};
 use taffrail_proto::sign::sha256;
 use tokio::sync::watch;
@@ -59,7 +59,7 @@ impl Journal for Slow {
         self.inner.load()
     }
 
-    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<OutboxRow>, Error> {
+    fn outbox_from(&self, seq: u64, max_count: u32, max_bytes: u64) -> Result<Vec<Numbered>, Error> {
         self.inner.outbox_from(seq, max_count, max_bytes)
     }
 

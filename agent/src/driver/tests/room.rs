@@ -3,14 +3,14 @@
 use super::looping::{Running, index, mark, run_with, settle, web};
 use super::{numbering, started, until};
 use crate::driver::number::number;
-use crate::journal::{Journal, Memory, OutboxRow, Write};
+use crate::journal::{Journal, Memory, Write};
 use std::sync::Arc;
 use taffrail_core::desired::Permit;
 use taffrail_core::event::agent::Refusal;
 use taffrail_core::event::{Actor, AgentEvent, AgentFact, Context};
 use taffrail_core::node::agent::Act;
 use taffrail_core::time::At;
-use taffrail_proto::event::{Decoded, decode, decode_header};
+use taffrail_proto::event::{Decoded, Numbered, decode, decode_header};
 use taffrail_proto::sign::sha256;
 
 /// About the length of one refusal of an index, in bytes.
@@ -24,8 +24,8 @@ fn event_bytes() -> u64 {
 }
 
 /// Facts by number, with the chain checked.
-fn facts(rows: &[OutboxRow]) -> Vec<AgentFact> {
-    let fact = |row: &OutboxRow| {
+fn facts(rows: &[Numbered]) -> Vec<AgentFact> {
+    let fact = |row: &Numbered| {
         let header = decode_header(&row.header).unwrap();
         match decode(&header, &row.payload).unwrap() {
             Decoded::Agent(event) => event.fact,
@@ -50,7 +50,7 @@ async fn refuse(running: &Running, reasons: &[Refusal]) {
 }
 
 /// All receipts at once: what was numbered leaves, and its bytes are room again.
-async fn receive(running: &mut Running) -> Vec<OutboxRow> {
+async fn receive(running: &mut Running) -> Vec<Numbered> {
     let rows = running.journal.outbox_from(1, 1_000, u64::MAX).unwrap();
     let bytes: usize = rows.iter().map(|row| row.header.len() + row.payload.len()).sum();
     let seq = rows.last().unwrap().seq;
