@@ -158,11 +158,16 @@ impl Hub {
     }
 
     fn start_on(listener: TcpListener) -> Hub {
+        Hub::start_with(listener, wall_time())
+    }
+
+    /// A hub whose certificate was made at `at`, by the clock of this machine.
+    fn start_with(listener: TcpListener, at: At) -> Hub {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let authority =
             Authority::open(folder.path(), &["hub.example.org".to_owned()], NOW).expect("an authority");
         // Certificates must hold for the clock of this machine, joining goes by the clock of the test.
-        let material = Material::built_in(&authority, wall_time()).expect("a certificate");
+        let material = Material::built_in(&authority, at).expect("a certificate");
         let now = Arc::new(AtomicU64::new(NOW.0));
         let players = Arc::new(Players {
             now: now.clone(),
@@ -292,6 +297,17 @@ async fn a_hub_under_another_authority_or_name_is_not_given_the_token() {
         let (_folder, store) = folder();
         assert_eq!(code(ask(settings, &store).await.err().unwrap()), Code::Untrusted);
     }
+    assert_eq!(hub.players.seen(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_agent_whose_clock_is_a_day_behind_is_told_of_its_clock_and_tries_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hub = Hub::start_with(listener, wall_time().plus(Span::secs(24 * 3_600)));
+    let refused = bounded(hub.client().join(&body())).await.unwrap_err();
+    assert_eq!((refused.code, refused.code.is_transient()), (Code::Clock, true), "{refused}");
+    assert_eq!(refused.next, "set the node's clock: timedatectl status");
+    assert!(refused.cause.contains("not valid yet"), "{refused}");
     assert_eq!(hub.players.seen(), Vec::<String>::new());
 }
 

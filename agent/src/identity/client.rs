@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
+use rustls::CertificateError;
 use serde::Serialize;
 use taffrail_proto::join::{Code, JOIN_PATH, Joined, Problem, RENEW_PATH, Refused, RenewBody, TokenBody};
 use taffrail_runtime::telemetry::chain;
@@ -91,7 +92,7 @@ impl HubClient {
     }
 
     fn not_reached(&self, error: &reqwest::Error) -> Refused {
-        let code = if is_distrust(error.source()) { Code::Untrusted } else { Code::Unreachable };
+        let code = distrust(error.source()).unwrap_or(Code::Unreachable);
         // Without the URL, which the sentence names already.
         let mut refused =
             Refused::new(code, format!("{}: {}.", self.url, error.source().map_or_else(String::new, chain)));
@@ -100,16 +101,20 @@ impl HubClient {
     }
 }
 
-/// Whether a certificate was the reason; the TLS error hides inside I/O errors.
-fn is_distrust(mut error: Option<&(dyn std::error::Error + 'static)>) -> bool {
+/// What is wrong if a certificate was the reason; the TLS error hides inside I/O errors. One that begins later than now
+/// says that this machine's clock is behind.
+fn distrust(mut error: Option<&(dyn std::error::Error + 'static)>) -> Option<Code> {
     while let Some(cause) = error {
         if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-            return matches!(tls, rustls::Error::InvalidCertificate(_));
+            let rustls::Error::InvalidCertificate(why) = tls else { return None };
+            let early =
+                matches!(why, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
+            return Some(if early { Code::Clock } else { Code::Untrusted });
         }
         if let Some(inner) = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            return is_distrust(Some(inner));
+            return distrust(Some(inner));
         }
         error = cause.source();
     }
-    false
+    None
 }
