@@ -352,7 +352,9 @@ fn what_an_older_run_hears_of_the_namespace_starts_nothing_in_the_next() {
         late.push(sim.world.perform(app, effect));
     }
     let newest = late.pop().unwrap();
-    late.into_iter().for_each(|older| sim.input(older));
+    for older in late {
+        sim.input(older);
+    }
     assert!(sim.pending.is_empty(), "{:?}", sim.pending);
     sim.input(newest);
     sim.pass(Span::secs(30));

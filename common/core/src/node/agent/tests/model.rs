@@ -476,7 +476,7 @@ impl Sim {
         for name in out.dirty {
             if let Some(Instance { applied, stated, .. }) = self.agent.instance(&name) {
                 let known = self.journal.entry(name).or_insert_with(nothing);
-                (known.applied, known.stated) = (applied.clone(), stated.clone());
+                (known.applied, known.stated) = (*applied, stated.clone());
             }
         }
         for (name, keys) in out.items {
