@@ -340,15 +340,11 @@ fn the_destination_namespace_is_made_before_and_found_again_after() {
 #[test]
 fn what_an_older_run_hears_of_the_namespace_starts_nothing_in_the_next() {
     let mut sim = Sim::new();
-    let asks = |sim: &Sim| matches!(sim.pending.front(), Some((_, Effect::EnsureNamespace { .. })));
     let mut late = Vec::new();
     for (letter, revision) in [('a', "1"), ('b', "2")] {
         sim.entry("web", letter, objects(&WEB, revision)).policy.create_namespace = true;
         sim.send();
-        while !asks(&sim) {
-            sim.perform(0);
-        }
-        let (app, effect) = sim.pending.pop_front().unwrap();
+        let (app, effect) = sim.hold_back(|effect| matches!(effect, Effect::EnsureNamespace { .. }));
         late.push(sim.world.perform(app, effect));
     }
     let newest = late.pop().unwrap();
@@ -384,10 +380,7 @@ fn what_an_older_run_failed_at_is_no_failure_of_the_next() {
     let mut sim = Sim::new();
     sim.entry("web", 'a', objects(&["ConfigMap"], "1"));
     sim.send();
-    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
-        sim.perform(0);
-    }
-    let (app, effect) = sim.pending.pop_front().unwrap();
+    let (app, effect) = sim.hold_back(|effect| matches!(effect, Effect::Apply { .. }));
     sim.world.failing.insert(("apply", key("ConfigMap")));
     let late = sim.world.perform(app, effect);
     sim.world.failing.clear();
@@ -508,10 +501,7 @@ fn a_content_that_comes_back_is_applied_although_the_answer_to_the_one_between_w
     sim.deliver("web", 'a', objects(&["ConfigMap"], "1"));
     sim.entry("web", 'b', objects(&["ConfigMap"], "2"));
     sim.send();
-    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
-        sim.perform(0);
-    }
-    let (asked, effect) = sim.pending.pop_front().unwrap();
+    let (asked, effect) = sim.hold_back(|effect| matches!(effect, Effect::Apply { .. }));
     sim.world.perform(asked, effect);
     sim.restart();
     sim.deliver("web", 'c', objects(&["ConfigMap"], "1"));

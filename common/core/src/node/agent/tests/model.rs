@@ -535,6 +535,14 @@ impl Sim {
         self.input(input);
     }
 
+    /// Carries out what is pending until what is `wanted` is the next, and takes that out without an answer.
+    pub(super) fn hold_back(&mut self, wanted: impl Fn(&Effect) -> bool) -> (AppId, Effect) {
+        while !self.pending.front().is_some_and(|(_, effect)| wanted(effect)) {
+            self.perform(0);
+        }
+        self.pending.pop_front().unwrap()
+    }
+
     /// The cluster is restored from a backup while the agent runs.
     pub(super) fn restore(&mut self, backup: World) {
         let kinds = self.watched.clone();

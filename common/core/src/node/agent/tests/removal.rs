@@ -270,10 +270,7 @@ fn what_was_applied_just_before_a_crash_is_still_ours_to_prune() {
     sim.world.delete("Secret");
     sim.watch();
     sim.wait(Span::secs(1));
-    while !matches!(sim.pending.front(), Some((_, Effect::Apply { .. }))) {
-        sim.perform(0);
-    }
-    let (asked, effect) = sim.pending.pop_front().unwrap();
+    let (asked, effect) = sim.hold_back(|effect| matches!(effect, Effect::Apply { .. }));
     sim.world.perform(asked, effect);
     sim.restart();
     sim.deliver("web", 'b', objects(&["ConfigMap"], "1"));

@@ -126,12 +126,6 @@ fn a_rendering_that_fails_is_recorded_once_and_the_cluster_keeps_what_it_has() {
 
 #[test]
 fn a_commit_is_not_considered_where_what_it_declares_could_not_be_read() {
-    let considered = |world: &World| {
-        let (state, west, web) = (world.hub.state(), name("west"), app("shop/web"));
-        let placements = state.placements(&west, &state.clusters.clusters[&west]).0;
-        let heads = world.hub.considered(&west, &web, &placements[&web]);
-        heads.into_iter().map(|(_, head)| head.commit.clone()).collect::<Vec<_>>()
-    };
     for broken in [false, true] {
         let mut world = at_rest();
         let seen = world.push("shop", &commit(2));
@@ -143,7 +137,8 @@ fn a_commit_is_not_considered_where_what_it_declares_could_not_be_read() {
         }
         world.step(Input::Read(reading));
         world.step(sealed(&variant, &commit(2)));
-        assert_eq!(considered(&world), if broken { vec![] } else { vec![commit(2)] });
+        let considered = super::considered(&world.hub, &name("west"), &app("shop/web"));
+        assert_eq!(considered, if broken { vec![] } else { vec![commit(2)] });
     }
 }
 

@@ -1,5 +1,6 @@
 //! A whole shell in memory: it keeps the log, replays it beside the hub after every input, and pays debts or fails to.
 
+use super::STEPS_MAX;
 use crate::catalog::{Listing, Reading, Root};
 use crate::cluster::{self, Batch, Chain};
 use crate::event::agent::{Phase, Status};
@@ -29,9 +30,6 @@ pub(super) struct Tree {
     /// What a path renders to; 0 fails. Absent paths render to 1.
     pub(super) renders: BTreeMap<String, u8>,
 }
-
-/// More steps than this without time passing mean that somebody spins.
-const STEPS_MAX: usize = 5_000;
 
 #[derive(Clone)]
 pub(super) struct Sim {

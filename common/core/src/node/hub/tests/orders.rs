@@ -57,11 +57,8 @@ fn a_commit_that_changes_nothing_writes_nothing_but_itself() {
 
 /// Commits that the app's state on `prod` was made from.
 fn considered(sim: &Sim) -> Vec<String> {
-    let (state, prod) = (sim.hub.state(), named("prod"));
-    let (placements, _) = state.placements(&prod, &state.clusters.clusters[&prod]);
-    let web = app("fleet/web");
-    let heads = sim.hub.considered(&prod, &web, &placements[&web]);
-    heads.into_iter().map(|(_, head)| String::from(head.commit.short())).collect()
+    let commits = super::considered(&sim.hub, &named("prod"), &app("fleet/web"));
+    commits.iter().map(|commit| String::from(commit.short())).collect()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Random histories: the log becomes the same state again, and when everything is paid there is nothing left to plan.
 
+use super::STEPS_MAX;
 use super::world::*;
 use crate::catalog::{Destination, Listing, Reading, Root, Unreadable};
 use crate::cluster;
@@ -22,9 +23,6 @@ use serde_json::json;
 
 const SOURCES: [&str; 2] = ["shop", "tools"];
 const CLUSTERS: [&str; 2] = ["east", "west"];
-
-/// More payments than this without time passing mean that somebody spins.
-const PAYMENTS_MAX: usize = 5_000;
 
 #[derive(Clone, Debug)]
 enum Move {
@@ -107,10 +105,7 @@ impl Story {
     fn invite(&mut self, of: usize) {
         self.invited[of] = self.newcomer(of);
         let token = digest(&self.invited[of]);
-        let cluster::Command::Invite { cluster, labels, expires_at, .. } = invite(CLUSTERS[of]) else {
-            return;
-        };
-        self.order(Command::Cluster(cluster::Command::Invite { cluster, labels, token, expires_at }));
+        self.order(Command::Cluster(invite_by(CLUSTERS[of], token)));
     }
 
     /// An agent of the invited cluster asks to join, for the first time or again; the hub made an account for it.
@@ -266,7 +261,7 @@ impl Story {
     /// Pays whatever is owed, and what that leads to. The number of events.
     fn pay_all(&mut self) -> usize {
         let mut events = 0;
-        for _ in 0..PAYMENTS_MAX {
+        for _ in 0..STEPS_MAX {
             if self.pending.is_empty() {
                 return events;
             }
@@ -321,7 +316,7 @@ impl Story {
                 while !self.withdrawing(of).is_empty() {
                     self.speak(of, 3);
                     events += 1;
-                    assert!(events < PAYMENTS_MAX, "a removal is never confirmed");
+                    assert!(events < STEPS_MAX, "a removal is never confirmed");
                 }
             }
             if events == 0 && self.world.hub.is_idle() {

@@ -1,5 +1,6 @@
 //! A hub, what it has appended and asked for, and short names for what happens to it.
 
+use super::STEPS_MAX;
 use crate::catalog::{Declared, Destination, Listing, Reading, Render, Root, SyncPolicy};
 use crate::cluster::{self, Batch, Chain, JoinRequest, Link, Vitals};
 use crate::digest::Digest;
@@ -19,9 +20,6 @@ use alloc::{format, vec};
 
 /// Silence after which a cluster is called silent.
 pub(super) const LEASE: Span = Span::secs(30);
-
-/// More wakes than this in one passing of time mean that somebody spins.
-const WAKES_MAX: usize = 5_000;
 
 /// When every world begins.
 pub(super) const DAWN: At = At(1_000_000);
@@ -95,7 +93,7 @@ impl World {
         while let Some(wake) = self.hub.next_wake().filter(|wake| *wake <= end) {
             self.now = self.now.max(wake);
             outs.push(self.step(Input::Wake));
-            assert!(outs.len() < WAKES_MAX, "the hub spins: {:?}", self.hub.debts());
+            assert!(outs.len() < STEPS_MAX, "the hub spins: {:?}", self.hub.debts());
         }
         self.now = end;
         outs
@@ -275,10 +273,15 @@ pub(super) fn account(cluster: &str) -> AccountKey {
 }
 
 pub(super) fn invite(cluster: &str) -> cluster::Command {
+    invite_by(cluster, digest(cluster))
+}
+
+/// An invitation by a token with this digest.
+pub(super) fn invite_by(cluster: &str, token: Digest) -> cluster::Command {
     cluster::Command::Invite {
         cluster: name(cluster),
         labels: BTreeMap::from([("tier".into(), "edge".into())]),
-        token: digest(cluster),
+        token,
         expires_at: DAWN.plus(Span::secs(3_600)),
     }
 }
