@@ -18,7 +18,7 @@ fn event_bytes() -> u64 {
     let fact = AgentFact::IndexRefused { mark: mark(1), reason: Refusal::BadSignature };
     let event = AgentEvent { context: Context::new(Actor::Agent, At(1_800_000_000_000)), fact };
     match &number(&mut numbering(3, u64::MAX), vec![event])[..] {
-        [Write::AppendEvents { rows, .. }] => (rows[0].header.len() + rows[0].payload.len()) as u64,
+        [Write::AppendEvents { rows, .. }] => rows[0].length(),
         other => panic!("{other:?}"),
     }
 }
@@ -52,12 +52,12 @@ async fn refuse(running: &Running, reasons: &[Refusal]) {
 /// All receipts at once: what was numbered leaves, and its bytes are room again.
 async fn receive(running: &mut Running) -> Vec<Numbered> {
     let rows = running.journal.outbox_from(1, 1_000, u64::MAX).unwrap();
-    let bytes: usize = rows.iter().map(|row| row.header.len() + row.payload.len()).sum();
+    let bytes: u64 = rows.iter().map(Numbered::length).sum();
     let seq = rows.last().unwrap().seq;
     running.journal.commit(vec![Write::Receipt { seq }]).await.unwrap();
     running.sent.send_modify(|sent| {
         sent.receipted = seq;
-        sent.freed += bytes as u64;
+        sent.freed += bytes;
     });
     rows
 }
