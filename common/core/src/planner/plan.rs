@@ -40,8 +40,8 @@ pub fn plan(
     }
     for (app, entry) in &desired.index.entries {
         let wanted = stay == Stay::Stays && (placements.contains_key(app) || unplaced.contains_key(app));
-        let again = changes.iter().any(|change| change.app == *app);
-        if desired.withdrawn.contains(app) && entry.withdrawn.is_some() && !again {
+        let again = || changes.iter().any(|change| change.app == *app);
+        if desired.withdrawn.contains(app) && entry.withdrawn.is_some() && !again() {
             let reason = String::from("its removal was confirmed");
             changes.push(Change { app: app.clone(), entry: None, reason });
         } else if !wanted {
